@@ -1,0 +1,125 @@
+import type { UnitMap } from '../bytes/unit-map.ts'
+import type { Source } from '../io/source.ts'
+import type { ExtentRows } from './extents.ts'
+import type { OptionTable, OptionValues } from './options.ts'
+
+/** Formats that images are written in, or that may be named by `--from` and `--to`. */
+export type FormatName = 'raw' | 'qcow2' | 'vmdk' | 'vhd' | 'zvhd' | 'zvhd2'
+
+/** What a probe looks at: the first and the last bytes of a file. A probe never reads anything else. */
+export interface ProbeWindow {
+  readonly head: Buffer
+  readonly tail: Buffer
+  /** Bytes of the whole file. */
+  readonly size: number
+}
+export const PROBE_HEAD = 64 * 1024
+export const PROBE_TAIL = 1024
+
+/** How packed units are unpacked. */
+export interface Codec {
+  readonly name: 'deflate-raw'
+  /** Guest bytes that each packed unit gives, exactly. */
+  readonly unitSize: number
+}
+
+/** What an image says of itself, beyond where its bytes are. */
+export interface ImageFacts {
+  /** `dynamic`, `fixed`, `v3`. */
+  readonly variant: string
+  /** Features in use, by the words of the format's specification. */
+  readonly features: readonly string[]
+  /** What is odd but readable, as sentences. */
+  readonly warnings: readonly string[]
+  /** Names of other files that the image refers to. None of them is ever opened unasked. */
+  readonly backingFile?: string
+  readonly dataFile?: string
+  /** The method, when guest data is encrypted. */
+  readonly encryption?: string
+  /** Further fields for people and scripts: cluster size, creator, block count. */
+  readonly details: Readonly<Record<string, string | number | boolean>>
+}
+
+/** An opened image: where each guest byte lies. Holds no descriptor of its own: the source is the caller's. */
+export interface DiskImage {
+  readonly format: FormatName
+  readonly source: Source
+  /** Guest bytes, exactly. */
+  readonly virtualSize: number
+  readonly facts: ImageFacts
+  readonly codec?: Codec
+  /**
+   * The extents that cover guest bytes `start` to `end`, ascending and without gaps, in batches. May be asked any
+   * number of times; tables are read as they are needed, so nothing is held in proportion to the disk.
+   * @throws DiskferryError `malformed`, `truncated` or `unsupported-feature`, with offset, for a table that lies
+   */
+  extents(start?: number, end?: number): AsyncIterable<ExtentRows>
+}
+
+/** One run of the target's bytes, in the order of its offsets. */
+export type Region = RegionPlace &
+  (
+    | { readonly kind: 'bytes'; bytes(): Uint8Array }
+    /** Guest bytes from `guest` on. What lies past the disk's end reads as zeros. */
+    | { readonly kind: 'guest'; readonly guest: number }
+    | { readonly kind: 'zero' }
+  )
+
+interface RegionPlace {
+  /** `footer`, `bat`, `l2-table`: the specification's word. */
+  readonly name: string
+  /** Offset in the target, bytes. */
+  readonly offset: number
+  readonly length: number
+}
+
+/** A target's bytes, all accounted for, before any of them exists. */
+export interface Layout {
+  /** Bytes of the target, exactly. */
+  readonly size: number
+  /** Guest bytes that the target will show: the source's, or more where the format can't hold that size. */
+  readonly virtualSize: number
+  readonly variant: string
+  /** Regions from 0 to `size`, ascending and without gaps. May be walked any number of times. */
+  regions(): Iterable<Region>
+}
+
+/** What a plan is made from. */
+export interface PlanInput {
+  /** Guest bytes of the source. */
+  readonly virtualSize: number
+  /** Which units hold data; its `unitSize` is what the writer asked for. */
+  readonly units: UnitMap
+  /** 32 bytes that stand for source and options: identifiers are derived from them, never from chance or time. */
+  readonly seed: Uint8Array
+}
+
+/** Reads one format. */
+export interface ImageReader {
+  /** @throws DiskferryError naming field, offset, found and expected when the image breaks its specification */
+  open(source: Source): Promise<DiskImage>
+}
+
+/** Writes one format. Pure: plans do no I/O. */
+export interface ImageWriter<T extends OptionTable = OptionTable> {
+  readonly options: T
+  /**
+   * Guest bytes in a unit that is either stored or left out; undefined when the layout does not depend on content.
+   * @throws DiskferryError `target-unfit` when the format can't hold a disk of `virtualSize` bytes
+   */
+  unitSize(virtualSize: number, options: OptionValues<T>): number | undefined
+  plan(input: PlanInput, options: OptionValues<T>): Layout
+}
+
+/** One format: what all its siblings in this folder export. */
+export interface ImageFormat {
+  readonly name: string
+  readonly title: string
+  readonly extensions: readonly string[]
+  /** The variant's name when the window looks like this format, otherwise undefined. */
+  probe(window: ProbeWindow): string | undefined
+  readonly reader?: ImageReader
+  readonly writer?: ImageWriter
+  /** For a format that is recognised and can't be read: what to do instead. */
+  readonly refusal?: string
+}

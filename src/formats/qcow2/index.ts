@@ -1,0 +1,14 @@
+import type { ImageFormat } from '../format.ts'
+import { open } from './open.ts'
+import { writer } from './plan.ts'
+import { probe } from './probe.ts'
+
+/** QEMU's own, versions 2 and 3. */
+export const qcow2: ImageFormat = {
+  name: 'qcow2',
+  title: 'QEMU copy-on-write, versions 2 and 3',
+  extensions: ['qcow2'],
+  probe,
+  reader: { open },
+  writer,
+}

@@ -1,0 +1,45 @@
+import { alignUp, SECTOR } from '../../bytes/units.ts'
+import { ExtentCollector, Kind } from '../extents.ts'
+import type { DiskImage, ImageFormat, ImageReader, ImageWriter, Layout } from '../format.ts'
+
+const reader: ImageReader = {
+  async open(source): Promise<DiskImage> {
+    return {
+      format: 'raw',
+      source,
+      virtualSize: source.size,
+      facts: { variant: 'raw', features: [], warnings: [], details: {} },
+      async *extents(start = 0, end = source.size) {
+        const extents = new ExtentCollector(start, end)
+        extents.add(0, source.size, Kind.stored, 0)
+        yield extents.take()
+      },
+    }
+  },
+}
+
+const writer: ImageWriter = {
+  options: {},
+  unitSize: () => undefined,
+  plan({ virtualSize }): Layout {
+    const size = alignUp(virtualSize, SECTOR)
+    return {
+      size,
+      virtualSize: size,
+      variant: 'raw',
+      *regions() {
+        if (size > 0) yield { name: 'disk', kind: 'guest', offset: 0, length: size, guest: 0 }
+      },
+    }
+  },
+}
+
+/** The disk's bytes and nothing else. Any file can be one, so raw is what is left when no other format matches. */
+export const raw: ImageFormat = {
+  name: 'raw',
+  title: 'raw disk',
+  extensions: ['raw', 'img', 'bin'],
+  probe: () => undefined,
+  reader,
+  writer,
+}

@@ -1,0 +1,43 @@
+import type { ImageFormat, ProbeWindow } from './format.ts'
+
+/**
+ * Formats that are known by their first bytes and not read here. Each is named and refused, so that none of them is
+ * ever taken for a raw disk.
+ */
+export const recognised: readonly ImageFormat[] = [
+  stub('vmdk', 'VMware disk', ['vmdk'], anyOf(magic(0, 'KDMV'), magic(0, 'COWD'), isDescriptor), 'qcow2'),
+  stub('zvhd', 'ZVHD', ['zvhd'], magic(0, 'stream\0\0'), 'vhd'),
+  stub('zvhd2', 'ZVHD2', ['zvhd2'], magic(0, 'z2strm\0\0'), 'vhd'),
+  stub('vhdx', 'Hyper-V VHDX', ['vhdx'], magic(0, 'vhdxfile'), 'vhd'),
+  stub('vdi', 'VirtualBox VDI', ['vdi'], magic(64, '\x7f\x10\xda\xbe'), 'qcow2'),
+  stub('qed', 'QEMU QED', ['qed'], magic(0, 'QED\0'), 'qcow2'),
+  stub('qcow', 'QEMU copy-on-write, version 1', ['qcow'], magic(0, 'QFI\xfb\0\0\0\x01'), 'qcow2'),
+  stub(
+    'parallels',
+    'Parallels disk',
+    ['hdd'],
+    anyOf(magic(0, 'WithoutFreeSpace'), magic(0, 'WithouFreSpacExt')),
+    'qcow2',
+  ),
+  stub('luks', 'LUKS encrypted disk', ['luks'], magic(0, 'LUKS\xba\xbe'), 'qcow2'),
+]
+
+type Probe = (window: ProbeWindow) => boolean
+
+function stub(name: string, title: string, extensions: string[], matches: Probe, instead: string): ImageFormat {
+  const refusal = `convert it to ${instead} with the tool that made it, or with qemu-img`
+  return { name, title, extensions, probe: (window) => (matches(window) ? name : undefined), refusal }
+}
+
+function magic(offset: number, bytes: string): Probe {
+  return ({ head }) => head.toString('latin1', offset, offset + bytes.length) === bytes
+}
+
+function anyOf(...probes: Probe[]): Probe {
+  return (window) => probes.some((probe) => probe(window))
+}
+
+/** A VMDK descriptor is text; comments and blank lines may come before its first key. */
+function isDescriptor({ head }: ProbeWindow): boolean {
+  return /^\s*#\s*Disk DescriptorFile/i.test(head.toString('latin1', 0, 512))
+}

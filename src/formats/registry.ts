@@ -1,0 +1,90 @@
+import { DiskferryError } from '../bytes/errors.ts'
+import { readClipped, type Source } from '../io/source.ts'
+import type { DiskImage, FormatName, ImageFormat, ImageWriter } from './format.ts'
+import { PROBE_HEAD, PROBE_TAIL, type ProbeWindow } from './format.ts'
+import { qcow2 } from './qcow2/index.ts'
+import { raw } from './raw/index.ts'
+import { recognised } from './recognised.ts'
+import { vhd } from './vhd/index.ts'
+
+/** Every format that is known, readable or not. */
+export const formats: readonly ImageFormat[] = [raw, qcow2, vhd, ...recognised]
+
+export interface OpenOptions {
+  /** The format, when the caller knows it. It is believed: nothing is probed. */
+  from?: string | undefined
+}
+
+/**
+ * Opens an image. Without `from` its format is probed from its first and last bytes; a file that no format claims is
+ * a raw disk.
+ * @throws DiskferryError `ambiguous-format` when two formats claim it, `unsupported-format` when its format can't be
+ *   read, `malformed` or `truncated` when its headers lie
+ */
+export async function openImage(source: Source, { from }: OpenOptions = {}): Promise<DiskImage> {
+  const format = from === undefined ? await probe(source) : formatNamed(from)
+  if (format.reader !== undefined) return format.reader.open(source)
+  throw new DiskferryError(
+    'unsupported-format',
+    `${source.name ?? 'the source'} is ${format.title}, which can't be read`,
+    {
+      found: format.name,
+      expected: names(readable()),
+      ...(format.refusal !== undefined && { hint: format.refusal }),
+    },
+  )
+}
+
+/** Finds the one format that claims the source. Reads the two windows, and nothing else. */
+export async function probe(source: Source): Promise<ImageFormat> {
+  const window = await readWindow(source)
+  const claims = formats.filter((format) => format.probe(window) !== undefined)
+  if (claims.length > 1) throw ambiguous(source, claims)
+  return claims[0] ?? raw
+}
+
+async function readWindow(source: Source): Promise<ProbeWindow> {
+  const head = Buffer.from(await readClipped(source, 0, PROBE_HEAD))
+  const tailOffset = Math.max(0, source.size - PROBE_TAIL)
+  const tail = Buffer.from(await readClipped(source, tailOffset, PROBE_TAIL))
+  return { head, tail, size: source.size }
+}
+
+function ambiguous(source: Source, claims: readonly ImageFormat[]): DiskferryError {
+  const found = names(claims)
+  return new DiskferryError(
+    'ambiguous-format',
+    `${source.name ?? 'the source'} looks like more than one format: ${found}`,
+    {
+      found,
+      expected: 'one format',
+      hint: 'say which it is (--from, option from): a guest may have written the other one into its disk',
+    },
+  )
+}
+
+/** @throws DiskferryError `usage` for a name that is not known */
+export function formatNamed(name: string): ImageFormat {
+  const format = formats.find((candidate) => candidate.name === name)
+  if (format !== undefined) return format
+  throw new DiskferryError('usage', `there is no format ${JSON.stringify(name)}`, {
+    found: name,
+    expected: names(formats),
+  })
+}
+
+/** @throws DiskferryError `unsupported-format` for one that can't be written */
+export function writerNamed(name: string): ImageWriter {
+  const { writer } = formatNamed(name)
+  if (writer !== undefined) return writer
+  throw new DiskferryError('unsupported-format', `${name} can't be written`, {
+    found: name,
+    expected: names(writable()),
+  })
+}
+
+const readable = () => formats.filter(({ reader }) => reader !== undefined)
+const writable = () => formats.filter(({ writer }) => writer !== undefined)
+const names = (list: readonly ImageFormat[]) => list.map(({ name }) => name).join(', ')
+
+export type { FormatName }

@@ -1,0 +1,77 @@
+import { DiskferryError, malformed } from '../../bytes/errors.ts'
+import { SECTOR } from '../../bytes/units.ts'
+import { readClipped, type Source } from '../../io/source.ts'
+import {
+  checksum,
+  FOOTER_COOKIE,
+  FOOTER_SIZE,
+  type Footer,
+  footer,
+  LARGEST_GEOMETRY,
+  OLD_FOOTER_SIZE,
+  sizeOfGeometry,
+} from './spec.ts'
+
+export interface FoundFooter {
+  readonly fields: Footer
+  readonly warnings: readonly string[]
+}
+
+/**
+ * Reads the footer at the end and, in a dynamic disk, its copy in front. Either serves when the other is damaged, and
+ * then a warning says so.
+ * @throws DiskferryError `malformed` when neither is whole
+ */
+export async function readFooter(source: Source): Promise<FoundFooter> {
+  const last = await readLastFooter(source)
+  if (typeof last !== 'string') return { fields: last, warnings: [] }
+  const first = decodeFooter(await readClipped(source, 0, FOOTER_SIZE))
+  if (typeof first === 'string') {
+    const detail = { found: `${last}; in front: ${first}`, expected: `a footer with cookie ${FOOTER_COOKIE}` }
+    throw malformed('no VHD footer is whole', { ...detail, offset: Math.max(0, source.size - FOOTER_SIZE) })
+  }
+  return { fields: first, warnings: [`the footer at the end is damaged (${last}); its copy in front was used`] }
+}
+
+async function readLastFooter(source: Source): Promise<Footer | string> {
+  const offset = Math.max(0, source.size - FOOTER_SIZE)
+  const bytes = await readClipped(source, offset, FOOTER_SIZE)
+  const found = decodeFooter(bytes)
+  if (typeof found !== 'string') return found
+  const old = Buffer.alloc(FOOTER_SIZE)
+  old.set(bytes.subarray(FOOTER_SIZE - OLD_FOOTER_SIZE))
+  const foundOld = decodeFooter(old)
+  return typeof foundOld === 'string' ? found : foundOld
+}
+
+/** The footer, or what is wrong with it. */
+function decodeFooter(bytes: Uint8Array): Footer | string {
+  if (bytes.length < FOOTER_SIZE) return `only ${bytes.length} bytes`
+  if (Buffer.from(bytes).toString('latin1', 0, 8) !== FOOTER_COOKIE) return 'no cookie'
+  const fields = footer.decode(bytes)
+  const computed = checksum(bytes.subarray(0, FOOTER_SIZE), footer.offsetOf('checksum'))
+  return fields.checksum === computed ? fields : `checksum ${fields.checksum} where the bytes give ${computed}`
+}
+
+/** Creators whose geometry, not the size field, is what the guest saw. */
+const SIZED_BY_GEOMETRY = new Set(['vpc ', 'qemu'])
+
+/**
+ * The disk's size in bytes. Virtual PC and QEMU's default disks are as large as their geometry; all others as their
+ * current size says, which may be larger. The table is QEMU's (block/vpc.c).
+ */
+export function diskSize(fields: Footer): number {
+  const isLargest = sizeOfGeometry(fields) === sizeOfGeometry(LARGEST_GEOMETRY)
+  if (SIZED_BY_GEOMETRY.has(fields.creator) && !isLargest) return sizeOfGeometry(fields)
+  if (fields.currentSize > BigInt(Number.MAX_SAFE_INTEGER) || fields.currentSize % BigInt(SECTOR) !== 0n) {
+    const offset = footer.offsetOf('currentSize')
+    throw malformed('VHD current size', { found: String(fields.currentSize), expected: 'a multiple of 512', offset })
+  }
+  return Number(fields.currentSize)
+}
+
+export function assertSupportedVersion(fields: Footer, supported: number): void {
+  if (fields.version >>> 16 === supported >>> 16) return
+  const detail = { found: `0x${fields.version.toString(16)}`, expected: '0x10000', offset: footer.offsetOf('version') }
+  throw new DiskferryError('unsupported-feature', `VHD version ${detail.found} is not known`, detail)
+}

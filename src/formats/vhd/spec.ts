@@ -1,0 +1,108 @@
+/**
+ * Microsoft "Virtual Hard Disk Image Format Specification" 1.0. All integers big-endian.
+ */
+import { raw, struct, text, u8, u16be, u32be, u64be, type Values } from '../../bytes/struct.ts'
+import { GiB, MiB, SECTOR } from '../../bytes/units.ts'
+
+export const FOOTER_COOKIE = 'conectix'
+export const DYNAMIC_COOKIE = 'cxsparse'
+/** "Hard Disk Footer Format". Very old files end after 511 bytes: the last one is reserved. */
+export const FOOTER_SIZE = 512
+export const OLD_FOOTER_SIZE = 511
+
+export const footer = struct('VHD footer', FOOTER_SIZE, {
+  cookie: [0, text(8)],
+  /** Bit 0 temporary, bit 1 reserved and always set. */
+  features: [8, u32be],
+  version: [12, u32be],
+  /** Absolute offset of the dynamic header; all ones for a fixed disk. */
+  dataOffset: [16, u64be],
+  /** Seconds since 2000-01-01T00:00:00Z. */
+  timestamp: [24, u32be],
+  creator: [28, text(4)],
+  creatorVersion: [32, u32be],
+  creatorHost: [36, text(4)],
+  originalSize: [40, u64be],
+  currentSize: [48, u64be],
+  cylinders: [56, u16be],
+  heads: [58, u8],
+  sectorsPerTrack: [59, u8],
+  diskType: [60, u32be],
+  checksum: [64, u32be],
+  uniqueId: [68, raw(16)],
+  savedState: [84, u8],
+})
+export type Footer = Values<typeof footer>
+
+/** "Dynamic Disk Header Format". */
+export const dynamicHeader = struct('VHD dynamic header', 1024, {
+  cookie: [0, text(8)],
+  /** Unused, all ones. */
+  dataOffset: [8, u64be],
+  tableOffset: [16, u64be],
+  version: [24, u32be],
+  maxTableEntries: [28, u32be],
+  blockSize: [32, u32be],
+  checksum: [36, u32be],
+  parentUniqueId: [40, raw(16)],
+  parentTimestamp: [56, u32be],
+  parentName: [64, raw(512)],
+})
+export type DynamicHeader = Values<typeof dynamicHeader>
+
+export const VERSION = 0x00010000
+export const FEATURES_RESERVED = 0x00000002
+export const NO_DATA_OFFSET = 0xffff_ffff_ffff_ffffn
+export const DiskType = { fixed: 2, dynamic: 3, differencing: 4 } as const
+
+/** A BAT entry is the sector number of a block's bitmap; all ones says that the block is not stored. */
+export const BAT_ENTRY_SIZE = 4
+export const BAT_UNUSED = 0xffffffff
+
+export const DEFAULT_BLOCK_SIZE = 2 * MiB
+export const MIN_BLOCK_SIZE = SECTOR
+/** Ours: far above what any tool writes, and small enough that one block is a reasonable piece of work. */
+export const MAX_BLOCK_SIZE = 256 * MiB
+/** "The maximum size of a virtual hard disk is 2040 GB": sector numbers in the BAT have 32 bits. */
+export const MAX_DISK_SIZE = 2040 * GiB
+
+/** A block begins with a bitmap of its sectors, padded to a sector. */
+export function bitmapSize(blockSize: number): number {
+  return Math.ceil(blockSize / SECTOR / 8 / SECTOR) * SECTOR
+}
+
+/** One's complement of the sum of all bytes, with the checksum field taken as zero. */
+export function checksum(bytes: Uint8Array, fieldOffset: number): number {
+  let sum = 0
+  for (let at = 0; at < bytes.length; at++) {
+    if (at < fieldOffset || at >= fieldOffset + 4) sum += bytes[at] as number
+  }
+  return ~sum >>> 0
+}
+
+export interface Geometry {
+  cylinders: number
+  heads: number
+  sectorsPerTrack: number
+}
+export const LARGEST_GEOMETRY: Geometry = { cylinders: 65535, heads: 16, sectorsPerTrack: 255 }
+
+/** "Appendix: CHS Calculation". It truncates: the product is at most the disk's size. */
+export function geometryOf(size: number): Geometry {
+  const { cylinders: most, heads: mostHeads, sectorsPerTrack: mostSectors } = LARGEST_GEOMETRY
+  const totalSectors = Math.min(Math.floor(size / SECTOR), most * mostHeads * mostSectors)
+  if (totalSectors >= 65535 * 16 * 63) return geometry(totalSectors, 255, 16)
+  const heads = Math.max(4, Math.ceil(Math.floor(totalSectors / 17) / 1024))
+  if (heads <= 16 && Math.floor(totalSectors / 17) < heads * 1024) return geometry(totalSectors, 17, heads)
+  if (Math.floor(totalSectors / 31) < 16 * 1024) return geometry(totalSectors, 31, 16)
+  return geometry(totalSectors, 63, 16)
+}
+
+function geometry(totalSectors: number, sectorsPerTrack: number, heads: number): Geometry {
+  return { cylinders: Math.floor(Math.floor(totalSectors / sectorsPerTrack) / heads), heads, sectorsPerTrack }
+}
+
+/** Bytes that a geometry spans. */
+export function sizeOfGeometry({ cylinders, heads, sectorsPerTrack }: Geometry): number {
+  return cylinders * heads * sectorsPerTrack * SECTOR
+}

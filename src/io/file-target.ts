@@ -1,0 +1,78 @@
+import { randomBytes } from 'node:crypto'
+import { type FileHandle, open, rename, stat, unlink } from 'node:fs/promises'
+import { basename, dirname, join, resolve } from 'node:path'
+import { DiskferryError } from '../bytes/errors.ts'
+import { descriptorSink } from './descriptor-sink.ts'
+import type { PositionedSink, Sink, Target } from './sink.ts'
+import { targetFailed } from './target-error.ts'
+
+export interface FileTargetOptions {
+  /** Waits until the bytes are on the disk before the file gets its name. Default false, as `cp` does. */
+  sync?: boolean
+}
+
+/**
+ * A file. It is written under a temporary name beside `path` and renamed when it is whole, so nothing half-written
+ * ever has the target's name. Runs of zeros stay holes. A device or a FIFO at `path` is written to in order instead.
+ */
+export function fileTarget(path: string, { sync = false }: FileTargetOptions = {}): Target {
+  return {
+    name: path,
+    async open(job) {
+      if (await isSpecial(path)) return openSpecial(path)
+      return openTemporary(path, job.size, sync)
+    },
+  }
+}
+
+async function isSpecial(path: string): Promise<boolean> {
+  const found = await stat(path).catch(() => undefined)
+  if (found?.isDirectory()) {
+    throw new DiskferryError('usage', `${path} is a directory`, { hint: 'name the file to write' })
+  }
+  return found !== undefined && !found.isFile()
+}
+
+async function openSpecial(path: string): Promise<Sink> {
+  const handle = await open(path, 'w').catch((cause) => Promise.reject(targetFailed(path, cause)))
+  return descriptorSink(handle.fd, path, () => handle.close())
+}
+
+async function openTemporary(path: string, size: number, sync: boolean): Promise<PositionedSink> {
+  const temporary = join(dirname(resolve(path)), `.${basename(path)}.${randomBytes(6).toString('hex')}.partial`)
+  const handle = await open(temporary, 'wx').catch((cause) => Promise.reject(targetFailed(path, cause)))
+  const discard = () => discardTemporary(handle, temporary)
+  try {
+    await handle.truncate(size)
+  } catch (cause) {
+    await discard()
+    throw targetFailed(path, cause)
+  }
+  return {
+    kind: 'positioned',
+    fd: handle.fd,
+    abort: discard,
+    async finish() {
+      try {
+        if (sync) await handle.sync()
+        await handle.close()
+        await rename(temporary, path)
+        if (sync) await syncFolder(dirname(resolve(path)))
+      } catch (cause) {
+        throw targetFailed(path, cause)
+      }
+      return { location: path }
+    },
+  }
+}
+
+async function discardTemporary(handle: FileHandle, temporary: string): Promise<void> {
+  await handle.close().catch(() => undefined)
+  await unlink(temporary).catch(() => undefined)
+}
+
+/** A rename is on the disk only once its folder is. */
+async function syncFolder(folder: string): Promise<void> {
+  const handle = await open(folder, 'r')
+  await handle.sync().finally(() => handle.close())
+}

@@ -1,0 +1,62 @@
+import { Readable } from 'node:stream'
+import { DiskferryError } from '../bytes/errors.ts'
+import type { Chunk, Receipt, StreamSink, Summary, Target } from './sink.ts'
+
+/** A Node `Readable` of the converted image, and the target that feeds it. */
+export interface ReadableTarget extends Target {
+  readonly stream: Readable
+}
+
+/**
+ * Bytes for whoever reads `stream`. Each chunk is copied into memory of its own, because a reader may keep it for as
+ * long as it likes. When the conversion fails, the stream is destroyed with the error; when the reader destroys the
+ * stream, the conversion stops.
+ */
+export function readableTarget(onAbandoned: () => void, name = 'stream'): ReadableTarget {
+  let wake: (() => void) | undefined
+  const awaken = () => {
+    wake?.()
+    wake = undefined
+  }
+  const stream = new Readable({
+    read: awaken,
+    destroy(error, done) {
+      awaken()
+      if (!stream.readableEnded) onAbandoned()
+      done(error)
+    },
+  })
+  let turn: Promise<void> = Promise.resolve()
+
+  async function push(bytes: Uint8Array): Promise<void> {
+    if (stream.destroyed) throw abandoned()
+    if (stream.push(Buffer.from(bytes))) return
+    await new Promise<void>((resolve) => {
+      wake = resolve
+    })
+  }
+
+  const sink: StreamSink = {
+    kind: 'stream',
+    holds: 0,
+    write(chunk: Chunk) {
+      turn = turn.then(() => push(chunk.bytes))
+      return turn
+    },
+    async finish({ size }: Summary): Promise<Receipt> {
+      await turn
+      if (stream.destroyed) throw abandoned()
+      stream.push(null)
+      return { location: `${name} of ${size} bytes` }
+    },
+    async abort(reason) {
+      stream.destroy(reason instanceof Error ? reason : new Error(String(reason)))
+      await turn.catch(() => undefined)
+    },
+  }
+  return { name, stream, open: async () => sink }
+}
+
+function abandoned(): DiskferryError {
+  return new DiskferryError('target-failed', 'the stream was destroyed before it had been read to its end')
+}

@@ -1,0 +1,70 @@
+/**
+ * Where a converted image goes. A `Target` is a place that the caller names; opening it gives a `Sink`, which takes
+ * the bytes of one image. All sinks share one contract, and one suite of tests.
+ */
+export interface Target {
+  /** What people call it, for messages and results. */
+  readonly name: string
+  open(job: SinkJob): Promise<Sink>
+}
+
+/** What a sink may know before the first byte. */
+export interface SinkJob {
+  /** Bytes in all, exactly. */
+  readonly size: number
+  /** Aborts requests that are under way. */
+  readonly signal?: AbortSignal | undefined
+}
+
+/** A run of the target's bytes that has been made. */
+export interface Chunk {
+  /** Offset in the target, bytes. */
+  readonly offset: number
+  readonly bytes: Uint8Array
+  readonly crc32c: number
+}
+
+/** What a sink is told when all bytes have been handed over. */
+export interface Summary {
+  readonly size: number
+  readonly crc32c: number
+}
+
+/** What a sink knows of the finished image. */
+export interface Receipt {
+  /** Where it is: a path, an `s3://` address. */
+  readonly location: string
+  readonly etag?: string
+  readonly parts?: number
+  readonly partSize?: number
+}
+
+/** Takes the bytes of one image, once. Exactly one of `finish` and `abort` ends it. */
+export type Sink = PositionedSink | StreamSink
+
+interface SinkEnd {
+  /** Makes the image visible under its name. Rejects when what is there can't be shown to be what was sent. */
+  finish(summary: Summary): Promise<Receipt>
+  /** Removes whatever was begun. Called at most once, never after `finish` has resolved. */
+  abort(reason: unknown): Promise<void>
+}
+
+/** A file: anyone may write anywhere in it, in any order, and what nobody writes reads as zeros. */
+export interface PositionedSink extends SinkEnd {
+  readonly kind: 'positioned'
+  readonly fd: number
+}
+
+/** A stream: takes chunks in order, each byte once. */
+export interface StreamSink extends SinkEnd {
+  readonly kind: 'stream'
+  /** When given, no chunk may cross a multiple of it. */
+  readonly partSize?: number
+  /** How many bytes the sink may hold on to while it waits for more. The pipeline owns at least that much memory. */
+  readonly holds: number
+  /**
+   * Takes the next chunk. Called in order, but without waiting for the one before: the promise resolves when the
+   * sink needs `chunk.bytes` no more, and only then is that memory used again. That is all the backpressure there is.
+   */
+  write(chunk: Chunk): Promise<void>
+}
