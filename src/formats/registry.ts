@@ -1,7 +1,8 @@
 import { DiskferryError } from '../bytes/errors.ts'
 import { readClipped, type Source } from '../io/source.ts'
-import type { DiskImage, FormatName, ImageFormat, ImageWriter } from './format.ts'
+import type { DiskImage, ImageFormat, ImageWriter } from './format.ts'
 import { PROBE_HEAD, PROBE_TAIL, type ProbeWindow } from './format.ts'
+import type { OptionValues } from './options.ts'
 import { qcow2 } from './qcow2/index.ts'
 import { raw } from './raw/index.ts'
 import { recognised } from './recognised.ts'
@@ -83,8 +84,13 @@ export function writerNamed(name: string): ImageWriter {
   })
 }
 
+/** Options of each writer, by the format's name, as a caller gives them. */
+export interface WriterOptions {
+  raw: Partial<OptionValues<typeof raw.writer.options>>
+  qcow2: Partial<OptionValues<typeof qcow2.writer.options>>
+  vhd: Partial<OptionValues<typeof vhd.writer.options>>
+}
+
 const readable = () => formats.filter(({ reader }) => reader !== undefined)
 const writable = () => formats.filter(({ writer }) => writer !== undefined)
 const names = (list: readonly ImageFormat[]) => list.map(({ name }) => name).join(', ')
-
-export type { FormatName }

@@ -1,4 +1,5 @@
 import { randomBytes } from 'node:crypto'
+import { fstatSync } from 'node:fs'
 import { type FileHandle, open, rename, stat, unlink } from 'node:fs/promises'
 import { basename, dirname, join, resolve } from 'node:path'
 import { DiskferryError } from '../bytes/errors.ts'
@@ -20,6 +21,7 @@ export function fileTarget(path: string, { sync = false }: FileTargetOptions = {
     name: path,
     async open(job) {
       if (await isSpecial(path)) return openSpecial(path)
+      await assertNotSource(path, job.sourceFd)
       return openTemporary(path, job.size, sync)
     },
   }
@@ -31,6 +33,15 @@ async function isSpecial(path: string): Promise<boolean> {
     throw new DiskferryError('usage', `${path} is a directory`, { hint: 'name the file to write' })
   }
   return found !== undefined && !found.isFile()
+}
+
+/** Renaming over the source would destroy it. */
+async function assertNotSource(path: string, sourceFd: number | undefined): Promise<void> {
+  const found = await stat(path, { bigint: true }).catch(() => undefined)
+  if (found === undefined || sourceFd === undefined) return
+  const source = fstatSync(sourceFd, { bigint: true })
+  if (found.ino !== source.ino || found.dev !== source.dev) return
+  throw new DiskferryError('usage', `${path} is the source itself`, { hint: 'choose another name for the target' })
 }
 
 async function openSpecial(path: string): Promise<Sink> {

@@ -14,6 +14,8 @@ export interface SinkJob {
   readonly size: number
   /** Aborts requests that are under way. */
   readonly signal?: AbortSignal | undefined
+  /** The source's descriptor, so that a target can tell that it is the same file. */
+  readonly sourceFd?: number | undefined
 }
 
 /** A run of the target's bytes that has been made. */

@@ -18,7 +18,7 @@ const reader: ImageReader = {
   },
 }
 
-const writer: ImageWriter = {
+const writer: ImageWriter<Record<never, never>> = {
   options: {},
   unitSize: () => undefined,
   plan({ virtualSize }): Layout {
@@ -35,11 +35,11 @@ const writer: ImageWriter = {
 }
 
 /** The disk's bytes and nothing else. Any file can be one, so raw is what is left when no other format matches. */
-export const raw: ImageFormat = {
+export const raw = {
   name: 'raw',
   title: 'raw disk',
   extensions: ['raw', 'img', 'bin'],
   probe: () => undefined,
   reader,
   writer,
-}
+} as const satisfies ImageFormat

@@ -4,11 +4,11 @@ import { writer } from './plan.ts'
 import { probe } from './probe.ts'
 
 /** Virtual PC, Hyper-V and Azure. Also called VPC. */
-export const vhd: ImageFormat = {
+export const vhd = {
   name: 'vhd',
   title: 'Virtual Hard Disk (VHD, VPC)',
   extensions: ['vhd', 'vpc'],
   probe,
   reader: { open },
   writer,
-}
+} as const satisfies ImageFormat

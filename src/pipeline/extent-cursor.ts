@@ -1,0 +1,74 @@
+import { EXTENT_WIDTH, Extent, type ExtentRows, Kind } from '../formats/extents.ts'
+import type { DiskImage } from '../formats/format.ts'
+
+/** A run of guest bytes as a task takes it. */
+export interface Piece {
+  kind: Kind
+  length: number
+  /** In the source: where the run is stored, or where its packed unit is. */
+  host: number
+  packed: number
+  /** Bytes of the unpacked unit before the run. */
+  skip: number
+}
+
+/** Walks an image's extents forward once, and cuts from them the runs that are asked for, in ascending order. */
+export class ExtentCursor {
+  readonly #batches: AsyncIterator<ExtentRows>
+  #rows: ExtentRows = new Float64Array(0)
+  #row = 0
+
+  constructor(image: DiskImage) {
+    this.#batches = image.extents()[Symbol.asyncIterator]()
+  }
+
+  /** The pieces of guest bytes `guest` to `guest + length`; what lies past the disk's end is zero. */
+  async *pieces(guest: number, length: number): AsyncGenerator<Piece> {
+    const end = guest + length
+    for (let at = guest; at < end; ) {
+      const piece = (await this.#seek(at)) ? this.#cut(at, end) : zeros(end - at)
+      at += piece.length
+      yield piece
+    }
+  }
+
+  /** Goes to the extent that holds guest byte `at`. False past the disk's end. */
+  async #seek(at: number): Promise<boolean> {
+    for (;;) {
+      for (; this.#row < this.#rows.length; this.#row += EXTENT_WIDTH) {
+        if (at < this.#column(Extent.guest) + this.#column(Extent.length)) return true
+      }
+      const next = await this.#batches.next()
+      if (next.done) return false
+      this.#rows = next.value
+      this.#row = 0
+    }
+  }
+
+  #cut(at: number, end: number): Piece {
+    const into = at - this.#column(Extent.guest)
+    const length = Math.min(this.#column(Extent.length) - into, end - at)
+    const host = this.#column(Extent.host)
+    switch (this.#column(Extent.kind)) {
+      case Kind.stored:
+        return { kind: Kind.stored, length, host: host + into, packed: 0, skip: 0 }
+      case Kind.packed:
+        return { kind: Kind.packed, length, host, packed: this.#column(Extent.packed), skip: into }
+      default:
+        return zeros(length)
+    }
+  }
+
+  #column(column: number): number {
+    return this.#rows[this.#row + column] as number
+  }
+
+  /** Ends the walk early. */
+  async close(): Promise<void> {
+    await this.#batches.return?.()
+  }
+}
+
+function zeros(length: number): Piece {
+  return { kind: Kind.zero, length, host: 0, packed: 0, skip: 0 }
+}

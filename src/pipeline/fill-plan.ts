@@ -1,0 +1,163 @@
+import { KiB } from '../bytes/units.ts'
+import { Kind } from '../formats/extents.ts'
+import type { Piece } from './extent-cursor.ts'
+import { RunCollector } from './stage.ts'
+import { OP_WIDTH, OpKind } from './tasks.ts'
+
+/** One task's worth of the target, before it is known where its bytes come from and go to. */
+export interface FillPlan {
+  readonly start: number
+  readonly end: number
+  readonly ops: Float64Array
+  readonly literals: Uint8Array
+  readonly segments: Float64Array
+  readonly runs: Float64Array
+  readonly bufferLength: number
+  /** Guest bytes that come from the source. */
+  readonly dataBytes: number
+}
+
+export interface FillPlanOptions {
+  readonly chunkSize: number
+  /** Zeros are left out: what nobody writes reads as zeros. */
+  readonly sparse: boolean
+  /** No plan may cross a multiple of it. */
+  readonly partSize?: number | undefined
+}
+
+/** A run of zeros at least so long is left out where that is possible: file systems store pages of this size. */
+const MIN_HOLE = 4 * KiB
+/** A badly fragmented image makes many small steps: so many, and a task is large enough. */
+const MAX_OPS = 2048
+/** Bytes of the source that a task may need at once, beyond a chunk. Packed units can be longer than what they hold. */
+const MAX_RUN_FACTOR = 2
+
+/** Cuts the target, front to back, into tasks of bounded size. Each method gives the plans that it completed. */
+export class FillPlanner {
+  readonly #options: FillPlanOptions
+  #start = 0
+  #position = 0
+  #used = 0
+  #ops: number[] = []
+  #segments: number[] = []
+  #literals: Uint8Array[] = []
+  #literalBytes = 0
+  #dataBytes = 0
+  readonly #runs = new RunCollector()
+
+  constructor(options: FillPlanOptions) {
+    this.#options = options
+  }
+
+  /** Offset in the target of the next byte. */
+  get position(): number {
+    return this.#position
+  }
+
+  *bytes(bytes: Uint8Array): Generator<FillPlan> {
+    for (let done = 0; done < bytes.length; ) {
+      const length = Math.min(bytes.length - done, this.#room())
+      this.#append(OpKind.literal, length, this.#literalBytes)
+      this.#literals.push(bytes.subarray(done, done + length))
+      this.#literalBytes += length
+      done += length
+      yield* this.#flushIfFull()
+    }
+  }
+
+  *zeros(length: number): Generator<FillPlan> {
+    if (this.#options.sparse && length >= MIN_HOLE) {
+      this.#position += length
+      return
+    }
+    for (let done = 0; done < length; ) {
+      const piece = Math.min(length - done, this.#room())
+      this.#append(OpKind.zero, piece)
+      done += piece
+      yield* this.#flushIfFull()
+    }
+  }
+
+  *piece(piece: Piece): Generator<FillPlan> {
+    if (piece.kind === Kind.stored) yield* this.#stored(piece)
+    else if (piece.kind === Kind.packed) yield* this.#packed(piece)
+    else yield* this.zeros(piece.length)
+  }
+
+  /** The last plan, when anything is left. */
+  *rest(): Generator<FillPlan> {
+    if (this.#position > this.#start) yield this.#flush()
+  }
+
+  *#stored({ length, host }: Piece): Generator<FillPlan> {
+    for (let done = 0; done < length; ) {
+      const piece = Math.min(length - done, this.#room())
+      this.#append(OpKind.stored, piece, host + done)
+      this.#runs.add(host + done, piece)
+      this.#dataBytes += piece
+      done += piece
+      yield* this.#flushIfFull()
+    }
+  }
+
+  /** A unit is unpacked as a whole, so it is cut only where a part ends or where no chunk could hold it. */
+  *#packed({ length, host, packed, skip }: Piece): Generator<FillPlan> {
+    if (this.#used > 0 && length > this.#options.chunkSize - this.#used) yield this.#flush()
+    for (let done = 0; done < length; ) {
+      const piece = Math.min(length - done, this.#room())
+      this.#append(OpKind.packed, piece, host, packed, skip + done)
+      this.#runs.add(host, packed)
+      this.#dataBytes += piece
+      done += piece
+      yield* this.#flushIfFull()
+    }
+  }
+
+  /** Bytes that the plan under way can still take. */
+  #room(): number {
+    const { chunkSize, partSize } = this.#options
+    const room = chunkSize - this.#used
+    return partSize === undefined ? room : Math.min(room, partSize - (this.#position % partSize))
+  }
+
+  #append(kind: number, length: number, host = 0, packed = 0, skip = 0): void {
+    this.#ops.push(kind, this.#used, length, host, packed, skip)
+    const last = this.#segments.length - 3
+    const lastLength = this.#segments[last + 1] ?? 0
+    if (last >= 0 && (this.#segments[last + 2] as number) + lastLength === this.#position) {
+      this.#segments[last + 1] = lastLength + length
+    } else {
+      this.#segments.push(this.#used, length, this.#position)
+    }
+    this.#used += length
+    this.#position += length
+  }
+
+  *#flushIfFull(): Generator<FillPlan> {
+    const { chunkSize, partSize } = this.#options
+    const isFull = this.#used >= chunkSize || this.#ops.length >= MAX_OPS * OP_WIDTH
+    const atPartEnd = partSize !== undefined && this.#position % partSize === 0
+    if (isFull || atPartEnd || this.#runs.bytes >= MAX_RUN_FACTOR * chunkSize) yield this.#flush()
+  }
+
+  #flush(): FillPlan {
+    const plan = {
+      start: this.#start,
+      end: this.#position,
+      ops: Float64Array.from(this.#ops),
+      literals: Buffer.concat(this.#literals),
+      segments: Float64Array.from(this.#segments),
+      runs: this.#runs.take(),
+      bufferLength: this.#used,
+      dataBytes: this.#dataBytes,
+    }
+    this.#start = this.#position
+    this.#used = 0
+    this.#ops = []
+    this.#segments = []
+    this.#literals = []
+    this.#literalBytes = 0
+    this.#dataBytes = 0
+    return plan
+  }
+}

@@ -1,0 +1,98 @@
+import { existsSync } from 'node:fs'
+import { createRequire } from 'node:module'
+import { availableParallelism } from 'node:os'
+import { setImmediate as nextTurn } from 'node:timers/promises'
+import { fileURLToPath } from 'node:url'
+import { Piscina } from 'piscina'
+import { DiskferryError, fromPlainError } from '../bytes/errors.ts'
+import { runTask, type TaskAnswer } from './run-task.ts'
+import type { TaskKind, TaskTypes } from './tasks.ts'
+
+/** Threads that do the work. One pool may serve any number of conversions, one after the other or at once. */
+export interface Pool {
+  /** 0: tasks run on the calling thread, between turns of its event loop. */
+  readonly threads: number
+  run<K extends TaskKind>(kind: K, task: TaskTypes[K]['task']): Promise<TaskTypes[K]['result']>
+  close(): Promise<void>
+}
+
+export interface PoolOptions {
+  /** Worker threads; 0 for none. Default: one for each core, at most 16. */
+  threads?: number | undefined
+  /** The worker's entry file, where a bundler has put it somewhere else. */
+  workerFile?: string | URL | undefined
+}
+
+const MAX_DEFAULT_THREADS = 16
+
+export function createPool({ threads = defaultThreads(), workerFile }: PoolOptions = {}): Pool {
+  if (!Number.isSafeInteger(threads) || threads < 0) {
+    throw new DiskferryError('usage', `threads is ${threads}: it takes a whole number, 0 for none`, { found: threads })
+  }
+  return threads === 0 ? inThreadPool() : threadPool(threads, workerFile)
+}
+
+function defaultThreads(): number {
+  return Math.min(MAX_DEFAULT_THREADS, availableParallelism())
+}
+
+function inThreadPool(): Pool {
+  return {
+    threads: 0,
+    async run(kind, task) {
+      await nextTurn()
+      return answered(runTask({ kind, task }))
+    },
+    close: async () => undefined,
+  }
+}
+
+function threadPool(threads: number, workerFile: string | URL | undefined): Pool {
+  const filename = workerFile === undefined ? findWorker() : fileName(workerFile)
+  const piscina = new Piscina({ filename, minThreads: threads, maxThreads: threads, recordTiming: false })
+  return {
+    threads,
+    async run(kind, task) {
+      return answered(await piscina.run({ kind, task }).catch(lost))
+    },
+    close: () => piscina.destroy(),
+  }
+}
+
+function answered<K extends TaskKind>(answer: TaskAnswer<K>): TaskTypes[K]['result'] {
+  if ('error' in answer) throw fromPlainError(answer.error)
+  return answer.result
+}
+
+function lost(cause: unknown): never {
+  const message = cause instanceof Error ? cause.message : String(cause)
+  throw new DiskferryError('worker-lost', `a worker thread ended before its task did: ${message}`, { cause })
+}
+
+/**
+ * The built worker: beside this module in the package and in a bundle that has it as a second entry; in `dist` when
+ * the sources run under a test; otherwise where the installed package keeps it.
+ */
+function findWorker(): string {
+  const nearby = ['./worker.js', '../../dist/pipeline/worker.js'].map((path) =>
+    fileName(new URL(path, import.meta.url)),
+  )
+  const found = nearby.find((path) => existsSync(path)) ?? installedWorker()
+  if (found !== undefined) return found
+  throw new DiskferryError('usage', "the worker's file was not found beside the program", {
+    expected: nearby[0] as string,
+    hint: 'bundle diskferry/worker as a second entry named worker.js, give its place as workerFile, or set threads to 0',
+  })
+}
+
+function installedWorker(): string | undefined {
+  try {
+    return createRequire(import.meta.url).resolve('diskferry/worker')
+  } catch {
+    return undefined
+  }
+}
+
+function fileName(place: string | URL): string {
+  return place instanceof URL ? fileURLToPath(place) : place
+}

@@ -1,0 +1,23 @@
+import { type PlainError, toPlainError } from '../bytes/errors.ts'
+import { fill } from './fill.ts'
+import { scan } from './scan.ts'
+import type { TaskKind, TaskTypes } from './tasks.ts'
+
+export interface TaskMessage<K extends TaskKind = TaskKind> {
+  readonly kind: K
+  readonly task: TaskTypes[K]['task']
+}
+export type TaskAnswer<K extends TaskKind> =
+  | { readonly result: TaskTypes[K]['result'] }
+  | { readonly error: PlainError }
+
+const handlers: { [K in TaskKind]: (task: TaskTypes[K]['task']) => TaskTypes[K]['result'] } = { fill, scan }
+
+/** Does one task, in whichever thread this is. Never throws: errors lose their class when they cross threads. */
+export function runTask<K extends TaskKind>({ kind, task }: TaskMessage<K>): TaskAnswer<K> {
+  try {
+    return { result: handlers[kind](task) }
+  } catch (error) {
+    return { error: toPlainError(error) }
+  }
+}

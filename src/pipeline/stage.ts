@@ -1,0 +1,55 @@
+import { readExactly, type Source } from '../io/source.ts'
+import { STAGED_WIDTH, type StagedInput, type TaskInput } from './tasks.ts'
+
+/** Collects the runs of the source that a task needs; runs that follow one another or overlap become one. */
+export class RunCollector {
+  readonly #runs: number[] = []
+  #bytes = 0
+
+  get bytes(): number {
+    return this.#bytes
+  }
+
+  add(host: number, length: number): void {
+    const last = this.#runs.length - STAGED_WIDTH
+    const lastHost = this.#runs[last] ?? Number.NaN
+    const reach = lastHost + (this.#runs[last + 1] ?? 0)
+    if (host >= lastHost && host <= reach) {
+      const grown = Math.max(reach, host + length) - lastHost
+      this.#bytes += grown - (this.#runs[last + 1] as number)
+      this.#runs[last + 1] = grown
+    } else {
+      this.#runs.push(host, length)
+      this.#bytes += length
+    }
+  }
+
+  take(): Float64Array {
+    const runs = Float64Array.from(this.#runs)
+    this.#runs.length = 0
+    this.#bytes = 0
+    return runs
+  }
+}
+
+/**
+ * How a task gets at the source: by descriptor, or by bytes read here and now, since a source of the caller's own lives
+ * on this thread only.
+ */
+export async function taskInput(source: Source, runs: Float64Array): Promise<TaskInput> {
+  if (source.fd !== undefined) return { fd: source.fd, name: source.name ?? 'the source' }
+  return stageRuns(source, runs)
+}
+
+async function stageRuns(source: Source, runs: Float64Array): Promise<StagedInput> {
+  let total = 0
+  for (let row = 0; row < runs.length; row += STAGED_WIDTH) total += runs[row + 1] as number
+  const bytes = new Uint8Array(new SharedArrayBuffer(total))
+  let at = 0
+  for (let row = 0; row < runs.length; row += STAGED_WIDTH) {
+    const [host = 0, length = 0] = runs.subarray(row, row + STAGED_WIDTH)
+    bytes.set(await readExactly(source, host, length), at)
+    at += length
+  }
+  return { bytes, runs }
+}

@@ -1,0 +1,77 @@
+import type { Codec } from '../formats/format.ts'
+
+/**
+ * What crosses between threads: plain data, and nothing else. Offsets and lengths are bytes.
+ */
+
+/** Where a task reads the image from: for itself by descriptor, or from bytes that the main thread has read. */
+export type TaskInput = { readonly fd: number; readonly name: string } | StagedInput
+
+/** Runs of the source, one behind the other in `bytes`. A row of `runs` is [host offset, length]. */
+export interface StagedInput {
+  readonly bytes: Uint8Array
+  readonly runs: Float64Array
+}
+export const STAGED_WIDTH = 2
+
+/** One step in filling a buffer: a row of six numbers. */
+export const OP_WIDTH = 6
+export const Op = {
+  /** An `OpKind`. */
+  kind: 0,
+  /** Offset in the buffer. */
+  at: 1,
+  length: 2,
+  /** Offset in the source (`stored`, `packed`) or in `literals` (`literal`). */
+  host: 3,
+  /** `packed`: bytes in the source, at most. */
+  packed: 4,
+  /** `packed`: how many of the unpacked bytes come before those that are wanted. */
+  skip: 5,
+} as const
+export const OpKind = { zero: 0, literal: 1, stored: 2, packed: 3 } as const
+
+/** A run of the buffer and its place in the target: [offset in the buffer, length, offset in the target]. */
+export const SEGMENT_WIDTH = 3
+
+/** Makes the target's bytes from `start` to `end`. */
+export interface FillTask {
+  readonly input: TaskInput
+  readonly codec?: Codec
+  readonly start: number
+  readonly end: number
+  readonly ops: Float64Array
+  readonly literals: Uint8Array
+  /** What of the buffer goes where; between segments the target is zero and nothing is written. */
+  readonly segments: Float64Array
+  /** Bytes of the buffer that are used. */
+  readonly bufferLength: number
+  /** Hand the bytes over in this memory, or write them to this descriptor. */
+  readonly output: { readonly buffer: SharedArrayBuffer } | { readonly fd: number; readonly name: string }
+}
+
+export interface FillResult {
+  /** CRC-32C of the target's bytes from `start` to `end`, zeros between segments included. */
+  readonly crc32c: number
+}
+
+/** Finds which units of the disk hold anything but zeros. */
+export interface ScanTask {
+  readonly input: TaskInput
+  readonly codec?: Codec
+  readonly unitSize: number
+  /** Extent rows, all `stored` or `packed`. */
+  readonly extents: Float64Array
+}
+
+export interface ScanResult {
+  /** Numbers of the units in which something was found, ascending. */
+  readonly units: Float64Array
+}
+
+/** All kinds of work that the pool does. */
+export interface TaskTypes {
+  fill: { task: FillTask; result: FillResult }
+  scan: { task: ScanTask; result: ScanResult }
+}
+export type TaskKind = keyof TaskTypes
