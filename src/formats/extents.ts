@@ -8,7 +8,7 @@ export const Kind = {
   zero: 1,
   /** Stored as it is, at a host offset. */
   stored: 2,
-  /** One packed unit: stored at a host offset in `packed` bytes, to be unpacked by the image's codec. */
+  /** One packed unit: stored at a host offset in `packed` bytes, to be unpacked by one of the image's codecs. */
   packed: 3,
   /** To be looked up in the parent image. */
   parent: 4,
@@ -19,7 +19,7 @@ export type Kind = (typeof Kind)[keyof typeof Kind]
  * Extents cross threads and come by the million, so they are rows of numbers, not objects: row `i` begins at
  * `rows[i * EXTENT_WIDTH]`.
  */
-export const EXTENT_WIDTH = 5
+export const EXTENT_WIDTH = 6
 /** Columns of an extent row. */
 export const Extent = {
   /** Guest offset of the first byte. */
@@ -32,6 +32,8 @@ export const Extent = {
   host: 3,
   /** Bytes in the source, at most, for `packed`; otherwise 0. */
   packed: 4,
+  /** For `packed`: which of the image's codecs unpacks it; otherwise 0. */
+  codec: 5,
 } as const
 
 /** Rows as one batch: complete rows, valid until the next batch is asked for. */
@@ -78,16 +80,16 @@ export class ExtentCollector {
     return this.#used / EXTENT_WIDTH
   }
 
-  add(guest: number, length: number, kind: Kind, host = 0, packed = 0): void {
+  add(guest: number, length: number, kind: Kind, host = 0, packed = 0, codec = 0): void {
     if (kind === Kind.packed) {
-      if (guest < this.#end && guest + length > this.#start) this.#append(guest, length, kind, host, packed)
+      if (guest < this.#end && guest + length > this.#start) this.#append(guest, length, kind, host, packed, codec)
       return
     }
     const from = Math.max(guest, this.#start)
     const to = Math.min(guest + length, this.#end)
     if (to <= from) return
     const hostFrom = kind === Kind.stored ? host + (from - guest) : 0
-    if (!this.#extendLast(from, to - from, kind, hostFrom)) this.#append(from, to - from, kind, hostFrom, 0)
+    if (!this.#extendLast(from, to - from, kind, hostFrom)) this.#append(from, to - from, kind, hostFrom, 0, 0)
   }
 
   #extendLast(guest: number, length: number, kind: Kind, host: number): boolean {
@@ -101,7 +103,7 @@ export class ExtentCollector {
     return true
   }
 
-  #append(guest: number, length: number, kind: Kind, host: number, packed: number): void {
+  #append(guest: number, length: number, kind: Kind, host: number, packed: number, codec: number): void {
     if (this.#used === this.#rows.length) this.#grow()
     const row = this.#used
     this.#rows[row + Extent.guest] = guest
@@ -109,6 +111,7 @@ export class ExtentCollector {
     this.#rows[row + Extent.kind] = kind
     this.#rows[row + Extent.host] = host
     this.#rows[row + Extent.packed] = packed
+    this.#rows[row + Extent.codec] = codec
     this.#used += EXTENT_WIDTH
   }
 

@@ -1,4 +1,5 @@
 import type { UnitMap } from '../bytes/unit-map.ts'
+import type { CodecName } from '../bytes/unpack.ts'
 import type { Source } from '../io/source.ts'
 import type { ExtentRows } from './extents.ts'
 import type { OptionTable, OptionValues } from './options.ts'
@@ -16,9 +17,9 @@ export interface ProbeWindow {
 export const PROBE_HEAD = 64 * 1024
 export const PROBE_TAIL = 1024
 
-/** How packed units are unpacked. */
+/** How packed units are unpacked: plain data, so that any thread can. */
 export interface Codec {
-  readonly name: 'deflate-raw'
+  readonly name: CodecName
   /** Guest bytes that each packed unit gives, exactly. */
   readonly unitSize: number
 }
@@ -47,7 +48,8 @@ export interface DiskImage {
   /** Guest bytes, exactly. */
   readonly virtualSize: number
   readonly facts: ImageFacts
-  readonly codec?: Codec
+  /** What packed extents refer to, by index. */
+  readonly codecs?: readonly Codec[]
   /**
    * The extents that cover guest bytes `start` to `end`, ascending and without gaps, in batches. May be asked any
    * number of times; tables are read as they are needed, so nothing is held in proportion to the disk.

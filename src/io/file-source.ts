@@ -16,7 +16,7 @@ export async function fileSource(path: string): Promise<Source> {
     return {
       size,
       name: path,
-      fd: handle.fd,
+      files: [{ fd: handle.fd, name: path, base: 0, length: size }],
       read: (offset, length) => readUpTo(handle, offset, length),
       assertUnchanged: async () => assertSame(path, opened, await handle.stat({ bigint: true })),
       close: () => handle.close(),

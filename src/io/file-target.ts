@@ -5,6 +5,7 @@ import { basename, dirname, join, resolve } from 'node:path'
 import { DiskferryError } from '../bytes/errors.ts'
 import { descriptorSink } from './descriptor-sink.ts'
 import type { PositionedSink, Sink, Target } from './sink.ts'
+import type { SourceFile } from './source.ts'
 import { targetFailed } from './target-error.ts'
 
 export interface FileTargetOptions {
@@ -21,7 +22,7 @@ export function fileTarget(path: string, { sync = false }: FileTargetOptions = {
     name: path,
     async open(job) {
       if (await isSpecial(path)) return openSpecial(path)
-      await assertNotSource(path, job.sourceFd)
+      await assertNotSource(path, job.sourceFile)
       return openTemporary(path, job.size, sync)
     },
   }
@@ -36,10 +37,10 @@ async function isSpecial(path: string): Promise<boolean> {
 }
 
 /** Renaming over the source would destroy it. */
-async function assertNotSource(path: string, sourceFd: number | undefined): Promise<void> {
+async function assertNotSource(path: string, sourceFile: SourceFile | undefined): Promise<void> {
   const found = await stat(path, { bigint: true }).catch(() => undefined)
-  if (found === undefined || sourceFd === undefined) return
-  const source = fstatSync(sourceFd, { bigint: true })
+  if (found === undefined || sourceFile === undefined) return
+  const source = fstatSync(sourceFile.fd, { bigint: true })
   if (found.ino !== source.ino || found.dev !== source.dev) return
   throw new DiskferryError('usage', `${path} is the source itself`, { hint: 'choose another name for the target' })
 }

@@ -1,3 +1,5 @@
+import type { SourceFile } from './source.ts'
+
 /**
  * Where a converted image goes. A `Target` is a place that the caller names; opening it gives a `Sink`, which takes
  * the bytes of one image. All sinks share one contract, and one suite of tests.
@@ -14,8 +16,8 @@ export interface SinkJob {
   readonly size: number
   /** Aborts requests that are under way. */
   readonly signal?: AbortSignal | undefined
-  /** The source's descriptor, so that a target can tell that it is the same file. */
-  readonly sourceFd?: number | undefined
+  /** The source's file, so that a target can tell that it is the same one. */
+  readonly sourceFile?: SourceFile | undefined
 }
 
 /** A run of the target's bytes that has been made. */

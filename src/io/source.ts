@@ -9,15 +9,23 @@ export interface Source {
   /** What people call it, for messages. */
   readonly name?: string
   /**
-   * A descriptor of a file that holds the same bytes at the same offsets. Worker threads share the process's
-   * descriptors, so with it they read for themselves.
+   * Files that hold the same bytes, when there are any: ascending by `base`, without gaps. Worker threads share the
+   * process's descriptors, so with them they read for themselves.
    */
-  readonly fd?: number
+  readonly files?: readonly SourceFile[]
   /** The `length` bytes at `offset`; the pipeline asks only for bytes inside `size`. The bytes stay the source's. */
   read(offset: number, length: number): Promise<Uint8Array> | Uint8Array
   /** Rejects with `source-changed` when the source is not what it was when it was opened. */
   assertUnchanged?(): Promise<void>
   close?(): Promise<void>
+}
+
+/** A file that holds `length` bytes of a source, from its offset `base` on. Plain data. */
+export interface SourceFile {
+  readonly fd: number
+  readonly name: string
+  readonly base: number
+  readonly length: number
 }
 
 /** Reads exactly `length` bytes at `offset`. A short answer is an error: missing data must never become zeros. */

@@ -142,7 +142,7 @@ async function prepare<T extends keyof WriterOptions>(options: ConversionOptions
 async function run(prepared: Prepared, target: Target, started: number): Promise<ConvertResult> {
   const { job, to, dataBytes } = prepared
   const { image, layout, meter, signal } = job
-  const sink = await target.open({ size: layout.size, signal, sourceFd: image.source.fd })
+  const sink = await target.open({ size: layout.size, signal, sourceFile: image.source.files?.[0] })
   try {
     meter.begin('transfer', dataBytes)
     const summary = await transfer(job, sink)

@@ -10,6 +10,7 @@ export interface Piece {
   packed: number
   /** Bytes of the unpacked unit before the run. */
   skip: number
+  codec: number
 }
 
 /** Walks an image's extents forward once, and cuts from them the runs that are asked for, in ascending order. */
@@ -51,9 +52,16 @@ export class ExtentCursor {
     const host = this.#column(Extent.host)
     switch (this.#column(Extent.kind)) {
       case Kind.stored:
-        return { kind: Kind.stored, length, host: host + into, packed: 0, skip: 0 }
+        return { kind: Kind.stored, length, host: host + into, packed: 0, skip: 0, codec: 0 }
       case Kind.packed:
-        return { kind: Kind.packed, length, host, packed: this.#column(Extent.packed), skip: into }
+        return {
+          kind: Kind.packed,
+          length,
+          host,
+          packed: this.#column(Extent.packed),
+          skip: into,
+          codec: this.#column(Extent.codec),
+        }
       default:
         return zeros(length)
     }
@@ -70,5 +78,5 @@ export class ExtentCursor {
 }
 
 function zeros(length: number): Piece {
-  return { kind: Kind.zero, length, host: 0, packed: 0, skip: 0 }
+  return { kind: Kind.zero, length, host: 0, packed: 0, skip: 0, codec: 0 }
 }

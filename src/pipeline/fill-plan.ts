@@ -101,11 +101,11 @@ export class FillPlanner {
   }
 
   /** A unit is unpacked as a whole, so it is cut only where a part ends or where no chunk could hold it. */
-  *#packed({ length, host, packed, skip }: Piece): Generator<FillPlan> {
+  *#packed({ length, host, packed, skip, codec }: Piece): Generator<FillPlan> {
     if (this.#used > 0 && length > this.#options.chunkSize - this.#used) yield this.#flush()
     for (let done = 0; done < length; ) {
       const piece = Math.min(length - done, this.#room())
-      this.#append(OpKind.packed, piece, host, packed, skip + done)
+      this.#append(OpKind.packed, piece, host, packed, skip + done, codec)
       this.#runs.add(host, packed)
       this.#dataBytes += piece
       done += piece
@@ -120,8 +120,8 @@ export class FillPlanner {
     return partSize === undefined ? room : Math.min(room, partSize - (this.#position % partSize))
   }
 
-  #append(kind: number, length: number, host = 0, packed = 0, skip = 0): void {
-    this.#ops.push(kind, this.#used, length, host, packed, skip)
+  #append(kind: number, length: number, host = 0, packed = 0, skip = 0, codec = 0): void {
+    this.#ops.push(kind, this.#used, length, host, packed, skip, codec)
     const last = this.#segments.length - 3
     const lastLength = this.#segments[last + 1] ?? 0
     if (last >= 0 && (this.#segments[last + 2] as number) + lastLength === this.#position) {

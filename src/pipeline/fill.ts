@@ -1,6 +1,6 @@
 import { writeSync } from 'node:fs'
 import { crc32c, crc32cOfZeros } from '../bytes/crc32c.ts'
-import { inflateRawExactly } from '../bytes/inflate.ts'
+import { unpackExactly } from '../bytes/unpack.ts'
 import type { Codec } from '../formats/format.ts'
 import { targetFailed } from '../io/target-error.ts'
 import { type HostReader, hostReader } from './host-reader.ts'
@@ -25,14 +25,14 @@ function ownBuffer(length: number): Buffer {
   return scratch
 }
 
-function runOps({ ops, literals, codec }: FillTask, reader: HostReader, buffer: Buffer): void {
+function runOps({ ops, literals, codecs }: FillTask, reader: HostReader, buffer: Buffer): void {
   for (let op = 0; op < ops.length; ) {
     const at = ops[op + Op.at] as number
     const length = ops[op + Op.length] as number
     const host = ops[op + Op.host] as number
     switch (ops[op + Op.kind]) {
       case OpKind.packed:
-        op = unpackGroup(ops, op, codec as Codec, reader, buffer)
+        op = unpackGroup(ops, op, codecs, reader, buffer)
         continue
       case OpKind.stored:
         reader.copy(host, length, buffer, at)
@@ -51,7 +51,7 @@ function runOps({ ops, literals, codec }: FillTask, reader: HostReader, buffer: 
 function unpackGroup(
   ops: Float64Array,
   first: number,
-  { unitSize }: Codec,
+  codecs: readonly Codec[],
   reader: HostReader,
   buffer: Buffer,
 ): number {
@@ -63,7 +63,7 @@ function unpackGroup(
     const host = ops[op + Op.host] as number
     const packed = window.subarray(host - groupHost, host - groupHost + (ops[op + Op.packed] as number))
     const skip = ops[op + Op.skip] as number
-    const unpacked = inflateRawExactly(packed, unitSize, host)
+    const unpacked = unpackExactly(codecs[ops[op + Op.codec] as number] as Codec, packed, host)
     unpacked.copy(buffer, ops[op + Op.at] as number, skip, skip + (ops[op + Op.length] as number))
   }
   return end

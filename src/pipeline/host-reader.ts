@@ -1,6 +1,6 @@
 import { readSync } from 'node:fs'
 import { DiskferryError } from '../bytes/errors.ts'
-import { shortRead } from '../io/source.ts'
+import { type SourceFile, shortRead } from '../io/source.ts'
 import { STAGED_WIDTH, type StagedInput, type TaskInput } from './tasks.ts'
 
 /** Reads the source's bytes inside a task. */
@@ -12,18 +12,20 @@ export interface HostReader {
 }
 
 export function hostReader(input: TaskInput): HostReader {
-  return 'fd' in input ? descriptorReader(input.fd, input.name) : stagedReader(input)
+  return 'files' in input ? fileReader(input.files) : stagedReader(input)
 }
 
 /** Memory of this thread, used again by every task. Tasks run to their end before the next one begins. */
 let scratch = Buffer.alloc(0)
 
-function descriptorReader(fd: number, name: string): HostReader {
+function fileReader(files: readonly SourceFile[]): HostReader {
   const copy = (host: number, length: number, into: Uint8Array, at: number): void => {
-    let done = 0
-    while (done < length) {
-      const got = read(fd, name, into, at + done, length - done, host + done)
-      if (got === 0) throw shortRead(name, host, length, done)
+    for (let done = 0; done < length; ) {
+      const position = host + done
+      const file = files.find(({ base, length }) => position < base + length)
+      const wanted = file === undefined ? 0 : Math.min(length - done, file.base + file.length - position)
+      const got = file === undefined ? 0 : read(file, into, at + done, wanted, position - file.base)
+      if (got === 0) throw shortRead(file?.name, host, length, done)
       done += got
     }
   }
@@ -37,7 +39,7 @@ function descriptorReader(fd: number, name: string): HostReader {
   }
 }
 
-function read(fd: number, name: string, into: Uint8Array, at: number, length: number, offset: number): number {
+function read({ fd, name }: SourceFile, into: Uint8Array, at: number, length: number, offset: number): number {
   try {
     return readSync(fd, into, at, length, offset)
   } catch (cause) {

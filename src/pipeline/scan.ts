@@ -1,5 +1,5 @@
-import { inflateRawExactly } from '../bytes/inflate.ts'
 import { KiB, MiB } from '../bytes/units.ts'
+import { unpackExactly } from '../bytes/unpack.ts'
 import { isZero } from '../bytes/zeros.ts'
 import { EXTENT_WIDTH, Extent, Kind } from '../formats/extents.ts'
 import type { Codec } from '../formats/format.ts'
@@ -12,7 +12,7 @@ const PEEK = 4 * KiB
 const WINDOW = MiB
 
 /** Finds the units that hold anything but zeros, reading as little as it can. */
-export function scan({ input, codec, unitSize, extents }: ScanTask): ScanResult {
+export function scan({ input, codecs, unitSize, extents }: ScanTask): ScanResult {
   const reader = new ZeroReader(hostReader(input))
   const found: number[] = []
   for (let row = 0; row < extents.length; row += EXTENT_WIDTH) {
@@ -20,7 +20,12 @@ export function scan({ input, codec, unitSize, extents }: ScanTask): ScanResult 
     const end = guest + (extents[row + Extent.length] as number)
     const host = extents[row + Extent.host] as number
     if (extents[row + Extent.kind] === Kind.packed) {
-      const holdsData = !isPackedZero(reader, host, extents[row + Extent.packed] as number, codec as Codec)
+      const holdsData = !isPackedZero(
+        reader,
+        host,
+        extents[row + Extent.packed] as number,
+        codecs[extents[row + Extent.codec] as number] as Codec,
+      )
       if (holdsData) addUnits(found, Math.floor(guest / unitSize), Math.ceil(end / unitSize))
     } else {
       scanStored(reader, guest, end, host, unitSize, found)
@@ -51,9 +56,9 @@ function addUnits(found: number[], first: number, end: number): void {
 }
 
 /** Zeros deflate a thousandfold: what is packed into more than this is not zero, or not worth finding out. */
-function isPackedZero(reader: ZeroReader, host: number, packed: number, { unitSize }: Codec): boolean {
-  if (packed > Math.max(KiB, unitSize / 64)) return false
-  return isZero(inflateRawExactly(reader.view(host, packed), unitSize, host))
+function isPackedZero(reader: ZeroReader, host: number, packed: number, codec: Codec): boolean {
+  if (packed > Math.max(KiB, codec.unitSize / 64)) return false
+  return isZero(unpackExactly(codec, reader.view(host, packed), host))
 }
 
 /** Answers whether runs of the source are zero. */

@@ -33,11 +33,11 @@ export class RunCollector {
 }
 
 /**
- * How a task gets at the source: by descriptor, or by bytes read here and now, since a source of the caller's own lives
+ * How a task gets at the source: from files, or from bytes read here and now, since a source of the caller's own lives
  * on this thread only.
  */
 export async function taskInput(source: Source, runs: Float64Array): Promise<TaskInput> {
-  if (source.fd !== undefined) return { fd: source.fd, name: source.name ?? 'the source' }
+  if (source.files !== undefined) return { files: source.files }
   return stageRuns(source, runs)
 }
 

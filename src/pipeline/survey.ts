@@ -46,8 +46,13 @@ export async function survey(
   const scanBatch = (batch: Float64Array, runs: Float64Array, guestBytes: number) =>
     window.start(async () => {
       const input = await taskInput(image.source, runs)
-      const codec = image.codec && { codec: image.codec }
-      const { units: found } = await pool.run('scan', { input, unitSize: units.unitSize, extents: batch, ...codec })
+
+      const { units: found } = await pool.run('scan', {
+        input,
+        codecs: image.codecs ?? [],
+        unitSize: units.unitSize,
+        extents: batch,
+      })
       for (const unit of found) if (unit < units.length) units.add(unit)
       meter.add(guestBytes)
     })
@@ -108,11 +113,11 @@ class ScanBatches {
 
   /** Adds one extent; gives the batches that it filled. */
   *add(rows: ExtentRows, row: number): Generator<ScanBatch> {
-    const [guest = 0, length = 0, kind = 0, host = 0, packed = 0] = rows.subarray(row, row + EXTENT_WIDTH)
+    const [guest = 0, length = 0, kind = 0, host = 0, packed = 0, codec = 0] = rows.subarray(row, row + EXTENT_WIDTH)
     for (let done = 0; done < length; ) {
       const piece = kind === Kind.packed ? length : Math.min(length - done, SCAN_BYTES - this.#guestBytes)
       const hostAt = kind === Kind.packed ? host : host + done
-      this.#rows.push(guest + done, piece, kind, hostAt, packed)
+      this.#rows.push(guest + done, piece, kind, hostAt, packed, codec)
       this.#runs.add(hostAt, kind === Kind.packed ? packed : piece)
       this.#guestBytes += piece
       done += piece

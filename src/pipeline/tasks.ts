@@ -1,11 +1,12 @@
 import type { Codec } from '../formats/format.ts'
+import type { SourceFile } from '../io/source.ts'
 
 /**
  * What crosses between threads: plain data, and nothing else. Offsets and lengths are bytes.
  */
 
-/** Where a task reads the image from: for itself by descriptor, or from bytes that the main thread has read. */
-export type TaskInput = { readonly fd: number; readonly name: string } | StagedInput
+/** Where a task reads the image from: for itself from files, or from bytes that the main thread has read. */
+export type TaskInput = { readonly files: readonly SourceFile[] } | StagedInput
 
 /** Runs of the source, one behind the other in `bytes`. A row of `runs` is [host offset, length]. */
 export interface StagedInput {
@@ -14,8 +15,8 @@ export interface StagedInput {
 }
 export const STAGED_WIDTH = 2
 
-/** One step in filling a buffer: a row of six numbers. */
-export const OP_WIDTH = 6
+/** One step in filling a buffer: a row of seven numbers. */
+export const OP_WIDTH = 7
 export const Op = {
   /** An `OpKind`. */
   kind: 0,
@@ -28,6 +29,8 @@ export const Op = {
   packed: 4,
   /** `packed`: how many of the unpacked bytes come before those that are wanted. */
   skip: 5,
+  /** `packed`: index of its codec. */
+  codec: 6,
 } as const
 export const OpKind = { zero: 0, literal: 1, stored: 2, packed: 3 } as const
 
@@ -37,7 +40,7 @@ export const SEGMENT_WIDTH = 3
 /** Makes the target's bytes from `start` to `end`. */
 export interface FillTask {
   readonly input: TaskInput
-  readonly codec?: Codec
+  readonly codecs: readonly Codec[]
   readonly start: number
   readonly end: number
   readonly ops: Float64Array
@@ -58,7 +61,7 @@ export interface FillResult {
 /** Finds which units of the disk hold anything but zeros. */
 export interface ScanTask {
   readonly input: TaskInput
-  readonly codec?: Codec
+  readonly codecs: readonly Codec[]
   readonly unitSize: number
   /** Extent rows, all `stored` or `packed`. */
   readonly extents: Float64Array

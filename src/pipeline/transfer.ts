@@ -146,8 +146,8 @@ function violated(what: string, found: number, expected: number): DiskferryError
 async function fillTask({ image }: Job, plan: FillPlan, output: FillTask['output']): Promise<FillTask> {
   const { start, end, ops, literals, segments, bufferLength, runs } = plan
   const input = await taskInput(image.source, runs)
-  const codec = image.codec && { codec: image.codec }
-  return { input, ...codec, start, end, ops, literals, segments, bufferLength, output }
+
+  return { input, codecs: image.codecs ?? [], start, end, ops, literals, segments, bufferLength, output }
 }
 
 /** Joins the checksums of runs that are made in any order, in the order of the target. */

@@ -36,7 +36,7 @@ export async function open(source: Source): Promise<DiskImage> {
     source,
     virtualSize: header.size,
     facts: { variant: `v${header.version}`, ...header.facts },
-    codec: { name: 'deflate-raw', unitSize: header.clusterSize },
+    codecs: [{ name: 'deflate-raw', unitSize: header.clusterSize }],
     extents(start = 0, end = header.size) {
       assertReadable(header)
       return new ClusterWalk(source, header, unallocated).extents(start, end)
