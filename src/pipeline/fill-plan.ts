@@ -29,8 +29,8 @@ export interface FillPlanOptions {
 const MIN_HOLE = 4 * KiB
 /** A badly fragmented image makes many small steps: so many, and a task is large enough. */
 const MAX_OPS = 2048
-/** Bytes of the source that a task may need at once, beyond a chunk. Packed units can be longer than what they hold. */
-const MAX_RUN_FACTOR = 2
+/** A chunk is not handed on before it is so full, unless a part or the target ends. */
+export const LEAST_FULL = 7 / 8
 
 /** Cuts the target, front to back, into tasks of bounded size. Each method gives the plans that it completed. */
 export class FillPlanner {
@@ -100,9 +100,10 @@ export class FillPlanner {
     }
   }
 
-  /** A unit is unpacked as a whole, so it is cut only where a part ends or where no chunk could hold it. */
+  /** A unit that is cut is unpacked twice: better to leave the chunk's last bytes unused. */
   *#packed({ length, host, packed, skip, codec }: Piece): Generator<FillPlan> {
-    if (this.#used > 0 && length > this.#options.chunkSize - this.#used) yield this.#flush()
+    const { chunkSize } = this.#options
+    if (this.#used >= chunkSize * LEAST_FULL && length > chunkSize - this.#used) yield this.#flush()
     for (let done = 0; done < length; ) {
       const piece = Math.min(length - done, this.#room())
       this.#append(OpKind.packed, piece, host, packed, skip + done, codec)
@@ -137,7 +138,7 @@ export class FillPlanner {
     const { chunkSize, partSize } = this.#options
     const isFull = this.#used >= chunkSize || this.#ops.length >= MAX_OPS * OP_WIDTH
     const atPartEnd = partSize !== undefined && this.#position % partSize === 0
-    if (isFull || atPartEnd || this.#runs.bytes >= MAX_RUN_FACTOR * chunkSize) yield this.#flush()
+    if (isFull || atPartEnd) yield this.#flush()
   }
 
   #flush(): FillPlan {

@@ -4,11 +4,6 @@ import { STAGED_WIDTH, type StagedInput, type TaskInput } from './tasks.ts'
 /** Collects the runs of the source that a task needs; runs that follow one another or overlap become one. */
 export class RunCollector {
   readonly #runs: number[] = []
-  #bytes = 0
-
-  get bytes(): number {
-    return this.#bytes
-  }
 
   add(host: number, length: number): void {
     const last = this.#runs.length - STAGED_WIDTH
@@ -16,18 +11,15 @@ export class RunCollector {
     const reach = lastHost + (this.#runs[last + 1] ?? 0)
     if (host >= lastHost && host <= reach) {
       const grown = Math.max(reach, host + length) - lastHost
-      this.#bytes += grown - (this.#runs[last + 1] as number)
       this.#runs[last + 1] = grown
     } else {
       this.#runs.push(host, length)
-      this.#bytes += length
     }
   }
 
   take(): Float64Array {
     const runs = Float64Array.from(this.#runs)
     this.#runs.length = 0
-    this.#bytes = 0
     return runs
   }
 }

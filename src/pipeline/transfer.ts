@@ -4,7 +4,7 @@ import { MiB } from '../bytes/units.ts'
 import type { DiskImage, Layout, Region } from '../formats/format.ts'
 import type { PositionedSink, Sink, StreamSink, Summary } from '../io/sink.ts'
 import { ExtentCursor } from './extent-cursor.ts'
-import { type FillPlan, FillPlanner, type FillPlanOptions } from './fill-plan.ts'
+import { type FillPlan, FillPlanner, type FillPlanOptions, LEAST_FULL } from './fill-plan.ts'
 import type { Pool } from './pool.ts'
 import type { ProgressMeter } from './progress.ts'
 import { taskInput } from './stage.ts'
@@ -85,12 +85,12 @@ interface Slot {
 }
 
 /**
- * Enough for every worker and what waits for its turn, beside what the sink holds on to. Chunks are at least half full,
- * but for one at each part's end: with fewer buffers, a sink could wait for bytes that nobody has memory for.
+ * Enough for every worker and what waits for its turn, beside what the sink holds on to. Chunks are nearly full, but for
+ * one at each part's end: with fewer buffers, a sink could wait for bytes that nobody has memory for.
  */
 function bufferCount(threads: number, { holds, partSize = holds }: StreamSink): number {
   const partEnds = holds === 0 ? 0 : Math.ceil(holds / partSize)
-  return threads + 2 + 2 * Math.ceil(holds / STREAM_CHUNK_SIZE) + partEnds
+  return threads + 2 + Math.ceil(holds / (STREAM_CHUNK_SIZE * LEAST_FULL)) + partEnds
 }
 
 /** Starts `work` for each plan, and waits for all of it. The first failure stops the rest, and is thrown. */

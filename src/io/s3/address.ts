@@ -1,0 +1,28 @@
+import { DiskferryError } from '../../bytes/errors.ts'
+
+export interface S3Address {
+  readonly bucket: string
+  readonly key: string
+}
+
+const SCHEME = 's3://'
+
+export function isS3Address(text: string): boolean {
+  return text.startsWith(SCHEME)
+}
+
+/**
+ * Reads `s3://bucket/key`.
+ * @throws DiskferryError `usage` when bucket or key is missing
+ */
+export function parseS3Address(text: string): S3Address {
+  const slash = text.indexOf('/', SCHEME.length)
+  const bucket = text.slice(SCHEME.length, slash)
+  const key = text.slice(slash + 1)
+  if (isS3Address(text) && slash > SCHEME.length && key !== '') return { bucket, key }
+  throw new DiskferryError('usage', `${text} is no address of an object`, { found: text, expected: 's3://bucket/key' })
+}
+
+export function formatS3Address({ bucket, key }: S3Address): string {
+  return `${SCHEME}${bucket}/${key}`
+}

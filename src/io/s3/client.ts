@@ -1,0 +1,30 @@
+import type { S3Client } from '@aws-sdk/client-s3'
+
+/**
+ * A client made from the usual AWS environment: credentials, profile, region, `AWS_ENDPOINT_URL_S3`. A store other than
+ * AWS is addressed by path, since few of them answer to a host name for each bucket.
+ */
+export async function clientFromEnvironment(environment: NodeJS.ProcessEnv = process.env): Promise<S3Client> {
+  const [{ S3Client }, { Agent: HttpAgent }, { Agent: HttpsAgent }] = await Promise.all([
+    import('@aws-sdk/client-s3'),
+    import('node:http'),
+    import('node:https'),
+  ])
+  const endpoint = environment.AWS_ENDPOINT_URL_S3 ?? environment.AWS_ENDPOINT_URL
+  const elsewhere = endpoint !== undefined && !new URL(endpoint).hostname.endsWith('.amazonaws.com')
+  const region = environment.AWS_REGION ?? environment.AWS_DEFAULT_REGION ?? (elsewhere ? 'us-east-1' : undefined)
+  const agent = { keepAlive: true, maxSockets: 64 }
+  return new S3Client({
+    ...(endpoint !== undefined && { endpoint }),
+    ...(region !== undefined && { region }),
+    forcePathStyle: elsewhere,
+    requestChecksumCalculation: 'WHEN_REQUIRED',
+    responseChecksumValidation: 'WHEN_REQUIRED',
+    requestHandler: {
+      httpAgent: new HttpAgent(agent),
+      httpsAgent: new HttpsAgent(agent),
+      connectionTimeout: 10_000,
+      requestTimeout: 300_000,
+    },
+  })
+}

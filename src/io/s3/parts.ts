@@ -1,0 +1,47 @@
+import { DiskferryError } from '../../bytes/errors.ts'
+import { alignUp, formatSize, GiB, MiB } from '../../bytes/units.ts'
+
+/** Limits of multipart uploads (Amazon S3 User Guide, "Amazon S3 multipart upload limits"). */
+export const MIN_PART_SIZE = 5 * MiB
+export const MAX_PART_SIZE = 5 * GiB
+export const MAX_PARTS = 10_000
+
+/** Larger parts mean fewer requests, and more memory while several are under way. */
+const DEFAULT_PART_SIZE = MIN_PART_SIZE
+/** Parts under way at once: enough to keep a connection to a distant store busy. */
+const DEFAULT_CONCURRENCY = 4
+/** What parts under way may hold together: from here on, fewer of them rather than more memory. */
+const MEMORY = 32 * MiB
+
+export interface PartPlan {
+  /** Bytes in every part but the last. */
+  readonly partSize: number
+  /** Parts under way at once. */
+  readonly concurrency: number
+}
+
+/**
+ * Part size and concurrency for an object of `size` bytes. All parts but the last are equal, as some stores want it.
+ * @throws DiskferryError `usage` for a part size that the store can't take, `target-unfit` for a size that no parts can hold
+ */
+export function planParts(
+  size: number,
+  wanted: { partSize?: number | undefined; concurrency?: number | undefined } = {},
+): PartPlan {
+  const least = alignUp(Math.ceil(size / MAX_PARTS), MiB)
+  if (least > MAX_PART_SIZE) {
+    throw new DiskferryError('target-unfit', `an object of ${formatSize(size)} does not fit ${MAX_PARTS} parts`, {
+      found: size,
+    })
+  }
+  const partSize = wanted.partSize ?? Math.max(DEFAULT_PART_SIZE, least)
+  if (partSize < Math.max(MIN_PART_SIZE, Math.ceil(size / MAX_PARTS)) || partSize > MAX_PART_SIZE) {
+    const expected = `from ${formatSize(Math.max(MIN_PART_SIZE, least))} to ${formatSize(MAX_PART_SIZE)}`
+    throw new DiskferryError('usage', `a part size of ${partSize} bytes does not do: it must be ${expected}`, {
+      found: partSize,
+      expected,
+    })
+  }
+  const affordable = Math.max(1, Math.floor(MEMORY / partSize))
+  return { partSize, concurrency: wanted.concurrency ?? Math.min(DEFAULT_CONCURRENCY, affordable) }
+}
