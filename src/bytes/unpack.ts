@@ -1,10 +1,24 @@
 import { inflateRawSync, inflateSync } from 'node:zlib'
 import { DiskferryError } from './errors.ts'
+import { loadZstd, zstdDecompress } from './zstd.ts'
 
 /** Ways in which units of guest data are packed. */
-export type CodecName = 'deflate-raw' | 'zlib'
+export type CodecName = 'deflate-raw' | 'zlib' | 'zstd'
 
-const unpackers: Readonly<Record<CodecName, typeof inflateSync>> = { 'deflate-raw': inflateRawSync, zlib: inflateSync }
+/** Must have been awaited in this thread before a unit is packed or unpacked. */
+export async function loadCodecs(names: readonly CodecName[]): Promise<void> {
+  if (names.includes('zstd')) await loadZstd()
+}
+
+const unpackers: Readonly<Record<CodecName, (packed: Uint8Array, size: number) => Uint8Array>> = {
+  'deflate-raw': (packed, size) => inflateRawSync(packed, bounds(size)),
+  zlib: (packed, size) => inflateSync(packed, bounds(size)),
+  zstd: zstdDecompress,
+}
+
+function bounds(size: number) {
+  return { maxOutputLength: size, chunkSize: Math.max(64, size) }
+}
 
 /**
  * Unpacks one unit, which must give exactly `unitSize` bytes. What follows the packed stream's end is ignored: units are
@@ -12,26 +26,22 @@ const unpackers: Readonly<Record<CodecName, typeof inflateSync>> = { 'deflate-ra
  * @throws DiskferryError `corrupt-data` with `offset`, the place of the packed data in its file
  */
 export function unpackExactly(
-  codec: { name: CodecName; unitSize: number },
+  { name, unitSize }: { name: CodecName; unitSize: number },
   packed: Uint8Array,
   offset: number,
-): Buffer {
-  const unpacked = unpack(codec.name, packed, codec.unitSize, offset)
-  if (unpacked.length === codec.unitSize) return unpacked
-  throw new DiskferryError(
-    'corrupt-data',
-    `packed data unpacks to ${unpacked.length} bytes instead of ${codec.unitSize}`,
-    {
-      found: unpacked.length,
-      expected: codec.unitSize,
-      offset,
-    },
-  )
+): Uint8Array {
+  const unpacked = unpack(name, packed, unitSize, offset)
+  if (unpacked.length === unitSize) return unpacked
+  throw new DiskferryError('corrupt-data', `packed data unpacks to ${unpacked.length} bytes instead of ${unitSize}`, {
+    found: unpacked.length,
+    expected: unitSize,
+    offset,
+  })
 }
 
-function unpack(name: CodecName, packed: Uint8Array, size: number, offset: number): Buffer {
+function unpack(name: CodecName, packed: Uint8Array, size: number, offset: number): Uint8Array {
   try {
-    return unpackers[name](packed, { maxOutputLength: size, chunkSize: Math.max(64, size) })
+    return unpackers[name](packed, size)
   } catch (cause) {
     const found = (cause as NodeJS.ErrnoException).code ?? String(cause)
     const detail = { found, expected: `a ${name} stream of ${size} bytes`, offset, cause }

@@ -22,12 +22,12 @@ import { progressView } from './progress-view.ts'
 interface ConvertFlags {
   to: string
   from?: string
-  option: string[]
+  option?: string[]
   threads?: string
-  keepZeros: boolean
-  sync: boolean
-  json: boolean
-  quiet: boolean
+  keepZeros?: boolean
+  sync?: boolean
+  json?: boolean
+  quiet?: boolean
 }
 
 const EXAMPLES = `
@@ -53,13 +53,12 @@ export function addConvertCommand(program: Command): void {
       '-o, --option <key=value>',
       'option of the target format (see: diskferry formats); may be repeated',
       collect,
-      [],
     )
     .option('--threads <n>', 'worker threads; 0 for none (default: one for each core)')
-    .option('--keep-zeros', 'keep what the source stores, even where it holds only zeros', false)
-    .option('--sync', 'wait until a file is on the disk before it gets its name', false)
-    .option('--json', 'print the result as one JSON object', false)
-    .option('-q, --quiet', 'no progress', false)
+    .option('--keep-zeros', 'keep what the source stores, even where it holds only zeros')
+    .option('--sync', 'wait until a file is on the disk before it gets its name')
+    .option('--json', 'print the result as one JSON object')
+    .option('-q, --quiet', 'no progress')
     .addHelpText('after', EXAMPLES)
     .action(runConvert)
 }
@@ -68,19 +67,16 @@ function writableNames(): string {
   return formats.flatMap(({ name, writer }) => (writer ? [name] : [])).join(', ')
 }
 
-function collect(value: string, before: string[]): string[] {
+function collect(value: string, before: string[] = []): string[] {
   return [...before, value]
 }
 
 async function runConvert(source: string, place: string, flags: ConvertFlags): Promise<void> {
   const target = await targetOf(place, flags)
   const abort = new AbortController()
-  const interrupt = () => {
-    process.exitCode = ExitCode.interrupted
-    abort.abort(new DiskferryError('target-failed', 'interrupted; nothing half-written is left'))
-  }
+  const interrupt = () => abort.abort(new DiskferryError('target-failed', 'interrupted; nothing half-written is left'))
   process.once('SIGINT', interrupt).once('SIGTERM', interrupt)
-  const view = progressView(flags.quiet)
+  const view = progressView(flags.quiet ?? false)
   try {
     const result = await convert({
       source,
@@ -88,26 +84,34 @@ async function runConvert(source: string, place: string, flags: ConvertFlags): P
       to: flags.to as keyof WriterOptions,
       options: parseOptions(flags.option),
       target,
-      threads: flags.threads === undefined ? undefined : Number(flags.threads),
+      threads: parseThreads(flags.threads),
       keepZeros: flags.keepZeros,
       signal: abort.signal,
       onProgress: view.listener,
     })
     view.stop()
     report(result, flags, place === '-')
+  } catch (error) {
+    if (abort.signal.aborted) process.exitCode = ExitCode.interrupted
+    throw error
   } finally {
     view.stop()
     process.off('SIGINT', interrupt).off('SIGTERM', interrupt)
   }
 }
 
-async function targetOf(place: string, { sync }: ConvertFlags): Promise<Target> {
+async function targetOf(place: string, { sync = false }: ConvertFlags): Promise<Target> {
   if (place === '-') return stdoutTarget()
   if (!isS3Address(place)) return fileTarget(place, { sync })
   return s3Target({ client: await clientFromEnvironment(), ...parseS3Address(place) })
 }
 
-function parseOptions(given: readonly string[]): Record<string, string> {
+function parseThreads(text: string | undefined): number | undefined {
+  if (text === undefined || /^\d+$/.test(text)) return text === undefined ? undefined : Number(text)
+  throw new DiskferryError('usage', `--threads ${text} is no whole number`, { found: text, expected: '0 or more' })
+}
+
+function parseOptions(given: readonly string[] = []): Record<string, string> {
   return Object.fromEntries(given.flatMap((list) => list.split(',')).map(parseOption))
 }
 

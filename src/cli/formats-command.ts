@@ -7,8 +7,8 @@ export function addFormatsCommand(program: Command): void {
     .command('formats')
     .summary('list what can be read and written, with options')
     .description('Lists every format that is known: whether it can be read and written, and the options of its writer.')
-    .option('--json', 'print one JSON array', false)
-    .action(({ json }: { json: boolean }) => {
+    .option('--json', 'print one JSON array')
+    .action(({ json }: { json?: boolean }) => {
       const all = describeFormats()
       if (json) printJson(all)
       else for (const format of all) print(format)

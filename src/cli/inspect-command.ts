@@ -5,7 +5,7 @@ import { printable, printJson, printNote, printResult } from './output.ts'
 
 interface InspectFlags {
   from?: string
-  json: boolean
+  json?: boolean
 }
 
 export function addInspectCommand(program: Command): void {
@@ -17,7 +17,7 @@ export function addInspectCommand(program: Command): void {
     )
     .argument('<source>', 'path of the image')
     .option('--from <format>', 'format of the source; believed, where otherwise it is probed')
-    .option('--json', 'print one JSON object', false)
+    .option('--json', 'print one JSON object')
     .addHelpText('after', '\nExample:\n  diskferry inspect centos7.qcow2')
     .action(async (source: string, { from, json }: InspectFlags) => {
       const found = await inspect(source, { from: from as FormatName | undefined })

@@ -5,7 +5,7 @@ import { addConvertCommand } from './convert-command.ts'
 import { ExitCode, exitCodeOf } from './exit-codes.ts'
 import { addFormatsCommand } from './formats-command.ts'
 import { addInspectCommand } from './inspect-command.ts'
-import { printError } from './output.ts'
+import { printError, printJson, watchOutput } from './output.ts'
 
 const EXIT_CODES = `
 Exit codes:
@@ -29,16 +29,24 @@ function createProgram(): Command {
 }
 
 async function main(argv: readonly string[]): Promise<void> {
+  // Which Node the SDK's future versions want is no business of whoever converts an image.
+  process.env.AWS_SDK_JS_NODE_VERSION_SUPPORT_WARNING_DISABLED ??= 'true'
+  watchOutput()
   try {
     await createProgram().parseAsync(argv)
   } catch (error) {
-    if (error instanceof CommanderError) {
-      process.exitCode = error.exitCode === 0 ? ExitCode.ok : ExitCode.usage
-      return
-    }
-    printError(error, argv.includes('--json'))
+    // Where the image itself goes to standard output, nothing else may.
+    const json = argv.includes('--json') && !argv.includes('-')
+    if (error instanceof CommanderError) return endUsage(error, json)
+    printError(error, json)
     process.exitCode ??= exitCodeOf(error)
   }
+}
+
+/** What was wrong has been printed, for people. Help that was asked for is no error. */
+function endUsage({ exitCode, message }: CommanderError, json: boolean): void {
+  process.exitCode = exitCode === 0 ? ExitCode.ok : ExitCode.usage
+  if (json && exitCode !== 0) printJson({ error: { code: 'usage', message } })
 }
 
 await main(process.argv)

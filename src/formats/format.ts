@@ -2,6 +2,7 @@ import type { UnitMap } from '../bytes/unit-map.ts'
 import type { CodecName } from '../bytes/unpack.ts'
 import type { Source } from '../io/source.ts'
 import type { ExtentRows } from './extents.ts'
+import type { FrameName } from './frames.ts'
 import type { OptionTable, OptionValues } from './options.ts'
 
 /** Formats that images are written in, or that may be named by `--from` and `--to`. */
@@ -75,16 +76,71 @@ interface RegionPlace {
   readonly length: number
 }
 
-/** A target's bytes, all accounted for, before any of them exists. */
-export interface Layout {
-  /** Bytes of the target, exactly. */
-  readonly size: number
+/** Where every guest byte will lie: known exactly, or as far as it can be before the bytes are packed. */
+export type Layout = ExactLayout | PackedLayout
+
+interface LayoutFacts {
   /** Guest bytes that the target will show: the source's, or more where the format can't hold that size. */
   readonly virtualSize: number
   readonly variant: string
+}
+
+/** A target's bytes, all accounted for, before any of them exists. */
+export interface ExactLayout extends LayoutFacts {
+  readonly kind: 'exact'
+  /** Bytes of the target, exactly. */
+  readonly size: number
   /** Regions from 0 to `size`, ascending and without gaps. May be walked any number of times. */
   regions(): Iterable<Region>
 }
+
+/**
+ * A target whose units are packed: where each of them lies is known only when those before it have been made. It is
+ * written front to back; at most its head comes last.
+ */
+export interface PackedLayout extends LayoutFacts {
+  readonly kind: 'packed'
+  /** Bytes of the target, at most. */
+  readonly sizeAtMost: number
+  /** The units that are packed; all others read as zeros. */
+  readonly units: UnitMap
+  readonly packing: Packing
+  /** Units that one table of the format covers: no batch of units crosses a multiple of it. */
+  readonly tableSpan?: number
+  /** Bytes in front that can be made only at the end; 0 when there are none. */
+  readonly lateHead: number
+  writer(): PackedWriter
+}
+
+/** How units are packed: plain data, so that any thread can. */
+export interface Packing {
+  readonly codec: CodecName
+  readonly level: number
+  /** Log2 of the window that a reader needs. Default 15. */
+  readonly windowBits?: number
+  /** End each unit on a sync flush, so that the next one goes on with the same stream. */
+  readonly openEnded?: boolean
+  /** What goes round each packed unit. */
+  readonly frame: FrameName
+  /** The first unit of the target: some frames mark it. */
+  readonly firstUnit: number
+}
+
+/** Writes what lies between the packed units. Called once for each batch, in order. */
+export interface PackedWriter {
+  /** Bytes before the first unit; with a late head, its place is zero. */
+  begin(): Uint8Array
+  /** Takes note of units that lie one behind the other, ending at `end`; gives the bytes that follow them. */
+  place(units: PlacedUnits, end: number): Uint8Array
+  /** The bytes after everything that `place` gave. */
+  end(end: number): Uint8Array
+  /** The head that was left out. */
+  head?(): Uint8Array
+}
+
+/** Rows of [unit, offset in the target, bytes]. */
+export type PlacedUnits = Float64Array
+export const PLACED_WIDTH = 3
 
 /** What a plan is made from. */
 export interface PlanInput {

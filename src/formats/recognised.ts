@@ -6,8 +6,6 @@ import type { ImageFormat, ProbeWindow } from './format.ts'
  */
 export const recognised: readonly ImageFormat[] = [
   stub('vmdk', 'VMware disk', ['vmdk'], anyOf(magic(0, 'KDMV'), magic(0, 'COWD'), isDescriptor), 'qcow2'),
-  stub('zvhd', 'ZVHD', ['zvhd'], magic(0, 'stream\0\0'), 'vhd'),
-  stub('zvhd2', 'ZVHD2', ['zvhd2'], magic(0, 'z2strm\0\0'), 'vhd'),
   stub('vhdx', 'Hyper-V VHDX', ['vhdx'], magic(0, 'vhdxfile'), 'vhd'),
   stub('vdi', 'VirtualBox VDI', ['vdi'], magic(64, '\x7f\x10\xda\xbe'), 'qcow2'),
   stub('qed', 'QEMU QED', ['qed'], magic(0, 'QED\0'), 'qcow2'),

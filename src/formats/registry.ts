@@ -7,9 +7,10 @@ import { qcow2 } from './qcow2/index.ts'
 import { raw } from './raw/index.ts'
 import { recognised } from './recognised.ts'
 import { vhd } from './vhd/index.ts'
+import { zvhd, zvhd2 } from './zvhd/index.ts'
 
 /** Every format that is known, readable or not. */
-export const formats: readonly ImageFormat[] = [raw, qcow2, vhd, ...recognised]
+export const formats: readonly ImageFormat[] = [raw, qcow2, vhd, zvhd, zvhd2, ...recognised]
 
 export interface OpenOptions {
   /** The format, when the caller knows it. It is believed: nothing is probed. */
@@ -89,6 +90,8 @@ export interface WriterOptions {
   raw: Partial<OptionValues<typeof raw.writer.options>>
   qcow2: Partial<OptionValues<typeof qcow2.writer.options>>
   vhd: Partial<OptionValues<typeof vhd.writer.options>>
+  zvhd: Partial<OptionValues<typeof zvhd.writer.options>>
+  zvhd2: Partial<OptionValues<typeof zvhd2.writer.options>>
 }
 
 const readable = () => formats.filter(({ reader }) => reader !== undefined)

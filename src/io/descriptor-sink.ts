@@ -22,6 +22,7 @@ export function descriptorSink(fd: number, name: string, close: () => Promise<vo
       turn = turn.then(() => writeAll(fd, chunk.bytes)).catch((cause) => Promise.reject(targetFailed(name, cause)))
       return turn
     },
+    end: () => undefined,
     async finish(): Promise<Receipt> {
       await turn
       await close()

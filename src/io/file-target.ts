@@ -50,12 +50,12 @@ async function openSpecial(path: string): Promise<Sink> {
   return descriptorSink(handle.fd, path, () => handle.close())
 }
 
-async function openTemporary(path: string, size: number, sync: boolean): Promise<PositionedSink> {
+async function openTemporary(path: string, size: number | undefined, sync: boolean): Promise<PositionedSink> {
   const temporary = join(dirname(resolve(path)), `.${basename(path)}.${randomBytes(6).toString('hex')}.partial`)
   const handle = await open(temporary, 'wx').catch((cause) => Promise.reject(targetFailed(path, cause)))
   const discard = () => discardTemporary(handle, temporary)
   try {
-    await handle.truncate(size)
+    if (size !== undefined) await handle.truncate(size)
   } catch (cause) {
     await discard()
     throw targetFailed(path, cause)

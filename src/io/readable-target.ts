@@ -43,6 +43,7 @@ export function readableTarget(onAbandoned: () => void, name = 'stream'): Readab
       turn = turn.then(() => push(chunk.bytes))
       return turn
     },
+    end: () => undefined,
     async finish({ size }: Summary): Promise<Receipt> {
       await turn
       if (stream.destroyed) throw abandoned()

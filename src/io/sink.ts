@@ -12,8 +12,10 @@ export interface Target {
 
 /** What a sink may know before the first byte. */
 export interface SinkJob {
-  /** Bytes in all, exactly. */
-  readonly size: number
+  /** Bytes in all: exactly, or undefined while that is not known. */
+  readonly size: number | undefined
+  /** Bytes in all, at most. */
+  readonly sizeAtMost: number
   /** Aborts requests that are under way. */
   readonly signal?: AbortSignal | undefined
   /** The source's file, so that a target can tell that it is the same one. */
@@ -71,4 +73,6 @@ export interface StreamSink extends SinkEnd {
    * sink needs `chunk.bytes` no more, and only then is that memory used again. That is all the backpressure there is.
    */
   write(chunk: Chunk): Promise<void>
+  /** No chunk follows the ones that have been handed over. Called once, before `finish`, without waiting for any. */
+  end(): void
 }

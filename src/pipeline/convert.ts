@@ -9,12 +9,13 @@ import { fileTarget } from '../io/file-target.ts'
 import { readableTarget } from '../io/readable-target.ts'
 import type { Receipt, Sink, Target } from '../io/sink.ts'
 import { assertSafeImage } from '../rules/image-safety.ts'
+import type { Job } from './job.ts'
 import { createPool, type Pool, type PoolOptions } from './pool.ts'
 import { type ProgressListener, ProgressMeter } from './progress.ts'
 import { seedOf } from './seed.ts'
 import { openSource, type SourceInput } from './source-input.ts'
 import { survey } from './survey.ts'
-import { type Job, transfer } from './transfer.ts'
+import { transfer } from './transfer.ts'
 
 /** What to convert, and into what. */
 export interface ConversionOptions<T extends keyof WriterOptions = keyof WriterOptions> extends PoolOptions {
@@ -80,8 +81,8 @@ export async function convert<T extends keyof WriterOptions>(options: ConvertOpt
 export interface ConversionStream {
   /** The target's bytes. Destroying it stops the conversion. */
   readonly stream: Readable
-  /** How many there will be, exactly: what a `Content-Length` wants. */
-  readonly size: number
+  /** How many there will be, exactly: what a `Content-Length` wants. Undefined when units are packed on the way. */
+  readonly size: number | undefined
   readonly virtualSize: number
   /** Settles when the stream has ended, or failed. */
   readonly result: Promise<ConvertResult>
@@ -99,8 +100,8 @@ export async function convertToStream<T extends keyof WriterOptions>(
   const target = readableTarget(() => abandoned.abort(reason))
   const result = run(prepared, target, started).finally(prepared.close)
   result.catch(() => undefined)
-  const { size, virtualSize } = prepared.job.layout
-  return { stream: target.stream, size, virtualSize, result }
+  const { layout } = prepared.job
+  return { stream: target.stream, size: sizeOf(layout).size, virtualSize: layout.virtualSize, result }
 }
 
 /** Everything that is known before the first byte is made. */
@@ -142,7 +143,7 @@ async function prepare<T extends keyof WriterOptions>(options: ConversionOptions
 async function run(prepared: Prepared, target: Target, started: number): Promise<ConvertResult> {
   const { job, to, dataBytes } = prepared
   const { image, layout, meter, signal } = job
-  const sink = await target.open({ size: layout.size, signal, sourceFile: image.source.files?.[0] })
+  const sink = await target.open({ ...sizeOf(layout), signal, sourceFile: image.source.files?.[0] })
   try {
     meter.begin('transfer', dataBytes)
     const summary = await transfer(job, sink)
@@ -176,6 +177,11 @@ async function discard(sink: Sink, error: unknown): Promise<void> {
   } catch (second) {
     if (error instanceof Error) error.cause ??= second
   }
+}
+
+function sizeOf(layout: Layout): { size: number | undefined; sizeAtMost: number } {
+  if (layout.kind === 'exact') return { size: layout.size, sizeAtMost: layout.size }
+  return { size: undefined, sizeAtMost: layout.sizeAtMost }
 }
 
 function describeSource({ source, format, facts, virtualSize }: DiskImage): ConvertResult['source'] {

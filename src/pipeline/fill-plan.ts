@@ -29,12 +29,14 @@ export interface FillPlanOptions {
 const MIN_HOLE = 4 * KiB
 /** A badly fragmented image makes many small steps: so many, and a task is large enough. */
 const MAX_OPS = 2048
+const MIN_OP_BYTES = 512
 /** A chunk is not handed on before it is so full, unless a part or the target ends. */
 export const LEAST_FULL = 7 / 8
 
 /** Cuts the target, front to back, into tasks of bounded size. Each method gives the plans that it completed. */
 export class FillPlanner {
   readonly #options: FillPlanOptions
+  readonly #maxOps: number
   #start = 0
   #position = 0
   #used = 0
@@ -47,6 +49,7 @@ export class FillPlanner {
 
   constructor(options: FillPlanOptions) {
     this.#options = options
+    this.#maxOps = Math.max(MAX_OPS, options.chunkSize / MIN_OP_BYTES)
   }
 
   /** Offset in the target of the next byte. */
@@ -136,7 +139,7 @@ export class FillPlanner {
 
   *#flushIfFull(): Generator<FillPlan> {
     const { chunkSize, partSize } = this.#options
-    const isFull = this.#used >= chunkSize || this.#ops.length >= MAX_OPS * OP_WIDTH
+    const isFull = this.#used >= chunkSize || this.#ops.length >= this.#maxOps * OP_WIDTH
     const atPartEnd = partSize !== undefined && this.#position % partSize === 0
     if (isFull || atPartEnd) yield this.#flush()
   }

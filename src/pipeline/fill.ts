@@ -25,7 +25,12 @@ function ownBuffer(length: number): Buffer {
   return scratch
 }
 
-function runOps({ ops, literals, codecs }: FillTask, reader: HostReader, buffer: Buffer): void {
+/** Fills `buffer` as the ops say. */
+export function runOps(
+  { ops, literals, codecs }: Pick<FillTask, 'ops' | 'literals' | 'codecs'>,
+  reader: HostReader,
+  buffer: Buffer,
+): void {
   for (let op = 0; op < ops.length; ) {
     const at = ops[op + Op.at] as number
     const length = ops[op + Op.length] as number
@@ -64,7 +69,7 @@ function unpackGroup(
     const packed = window.subarray(host - groupHost, host - groupHost + (ops[op + Op.packed] as number))
     const skip = ops[op + Op.skip] as number
     const unpacked = unpackExactly(codecs[ops[op + Op.codec] as number] as Codec, packed, host)
-    unpacked.copy(buffer, ops[op + Op.at] as number, skip, skip + (ops[op + Op.length] as number))
+    buffer.set(unpacked.subarray(skip, skip + (ops[op + Op.length] as number)), ops[op + Op.at] as number)
   }
   return end
 }

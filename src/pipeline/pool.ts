@@ -41,7 +41,7 @@ function inThreadPool(): Pool {
     threads: 0,
     async run(kind, task) {
       await nextTurn()
-      return answered(runTask({ kind, task }))
+      return answered(await runTask({ kind, task }))
     },
     close: async () => undefined,
   }

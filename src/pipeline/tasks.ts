@@ -1,4 +1,4 @@
-import type { Codec } from '../formats/format.ts'
+import type { Codec, Packing, PlacedUnits } from '../formats/format.ts'
 import type { SourceFile } from '../io/source.ts'
 
 /**
@@ -58,6 +58,23 @@ export interface FillResult {
   readonly crc32c: number
 }
 
+/** Packs units of the target, each on its own. */
+export interface PackTask extends Pick<FillTask, 'input' | 'codecs' | 'ops' | 'literals'> {
+  /** Numbers of the units, ascending; the ops put them one behind the other. */
+  readonly units: Float64Array
+  readonly unitSize: number
+  readonly packing: Packing
+  /** Takes the packed units; large enough even if none of them shrinks. */
+  readonly buffer: SharedArrayBuffer
+}
+
+export interface PackResult {
+  /** Where in the buffer each unit is. */
+  readonly placed: PlacedUnits
+  readonly length: number
+  readonly crc32c: number
+}
+
 /** Finds which units of the disk hold anything but zeros. */
 export interface ScanTask {
   readonly input: TaskInput
@@ -75,6 +92,7 @@ export interface ScanResult {
 /** All kinds of work that the pool does. */
 export interface TaskTypes {
   fill: { task: FillTask; result: FillResult }
+  pack: { task: PackTask; result: PackResult }
   scan: { task: ScanTask; result: ScanResult }
 }
 export type TaskKind = keyof TaskTypes

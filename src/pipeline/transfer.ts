@@ -1,39 +1,34 @@
 import { combineCrc32c, crc32cOfZeros } from '../bytes/crc32c.ts'
-import { DiskferryError } from '../bytes/errors.ts'
 import { MiB } from '../bytes/units.ts'
-import type { DiskImage, Layout, Region } from '../formats/format.ts'
+import type { ExactLayout } from '../formats/format.ts'
 import type { PositionedSink, Sink, StreamSink, Summary } from '../io/sink.ts'
-import { ExtentCursor } from './extent-cursor.ts'
-import { type FillPlan, FillPlanner, type FillPlanOptions, LEAST_FULL } from './fill-plan.ts'
-import type { Pool } from './pool.ts'
-import type { ProgressMeter } from './progress.ts'
+import { type FillPlan, LEAST_FULL } from './fill-plan.ts'
+import { forEachPlan, type Job } from './job.ts'
+import { fillPlans, violated } from './plans.ts'
 import { taskInput } from './stage.ts'
 import type { FillTask } from './tasks.ts'
+import { transferPacked } from './transfer-packed.ts'
 import { WorkWindow } from './window.ts'
 
 /** Bytes of the target that one task makes: large enough to hide what a message costs, small enough for the cache. */
 const CHUNK_SIZE = 2 * MiB
 const STREAM_CHUNK_SIZE = MiB
 
-export interface Job {
-  readonly image: DiskImage
-  readonly layout: Layout
-  readonly pool: Pool
-  readonly meter: ProgressMeter
-  readonly signal: AbortSignal | undefined
-}
-
 /** Moves every byte of the layout into the sink. Neither finishes the sink nor aborts it. */
 export function transfer(job: Job, sink: Sink): Promise<Summary> {
-  return sink.kind === 'positioned' ? transferPositioned(job, sink) : transferStream(job, sink)
+  const { layout } = job
+  if (layout.kind === 'packed') return transferPacked({ ...job, layout }, sink)
+  const exact = { ...job, layout }
+  return sink.kind === 'positioned' ? transferPositioned(exact, sink) : transferStream(exact, sink)
 }
 
 /** Workers write for themselves, in whatever order they end. */
-async function transferPositioned(job: Job, sink: PositionedSink): Promise<Summary> {
+async function transferPositioned(job: Job<ExactLayout>, sink: PositionedSink): Promise<Summary> {
   const { pool, signal } = job
   const checksums = new ChecksumChain()
   const window = new WorkWindow(Array(pool.threads + 2).keys(), signal)
-  await forEachPlan(job, window, { chunkSize: CHUNK_SIZE, sparse: true }, async (plan) => {
+  const plans = fillPlans(job.image, job.layout, { chunkSize: CHUNK_SIZE, sparse: true })
+  await forEachPlan(plans, window, signal, async (plan) => {
     const turn = checksums.turn(plan)
     if (plan.segments.length === 0) {
       turn.resolve(crc32cOfZeros(plan.end - plan.start))
@@ -49,7 +44,7 @@ async function transferPositioned(job: Job, sink: PositionedSink): Promise<Summa
 }
 
 /** Workers fill buffers, which go round: from here to a worker, to the sink, and back. */
-async function transferStream(job: Job, sink: StreamSink): Promise<Summary> {
+async function transferStream(job: Job<ExactLayout>, sink: StreamSink): Promise<Summary> {
   const { pool, signal } = job
   const checksums = new ChecksumChain()
   const buffers = bufferCount(pool.threads, sink)
@@ -59,7 +54,8 @@ async function transferStream(job: Job, sink: StreamSink): Promise<Summary> {
   )
   let turn: Promise<unknown> = Promise.resolve()
   const options = { chunkSize: STREAM_CHUNK_SIZE, sparse: false, partSize: sink.partSize }
-  await forEachPlan(job, window, options, async (plan) => {
+  const plans = fillPlans(job.image, job.layout, options)
+  const work = async (plan: FillPlan) => {
     const checksum = checksums.turn(plan)
     await window.start(async (slot) => {
       slot.buffer ??= new SharedArrayBuffer(STREAM_CHUNK_SIZE)
@@ -75,6 +71,10 @@ async function transferStream(job: Job, sink: StreamSink): Promise<Summary> {
       await (await written).done
       job.meter.add(plan.dataBytes, plan.bufferLength)
     })
+  }
+  await forEachPlan(plans, window, signal, work, async () => {
+    await turn
+    sink.end()
   })
   return checksums.summary(job.layout)
 }
@@ -93,57 +93,7 @@ function bufferCount(threads: number, { holds, partSize = holds }: StreamSink): 
   return threads + 2 + Math.ceil(holds / (STREAM_CHUNK_SIZE * LEAST_FULL)) + partEnds
 }
 
-/** Starts `work` for each plan, and waits for all of it. The first failure stops the rest, and is thrown. */
-async function forEachPlan<T>(
-  job: Job,
-  window: WorkWindow<T>,
-  options: FillPlanOptions,
-  work: (plan: FillPlan) => Promise<void>,
-): Promise<void> {
-  try {
-    for await (const plan of fillPlans(job, options)) {
-      job.signal?.throwIfAborted()
-      await work(plan)
-    }
-  } catch (error) {
-    window.stop(error)
-  }
-  await window.finish()
-}
-
-async function* fillPlans({ image, layout }: Job, options: FillPlanOptions): AsyncGenerator<FillPlan> {
-  const planner = new FillPlanner(options)
-  const cursor = new ExtentCursor(image)
-  try {
-    for (const region of layout.regions()) {
-      assertPosition(region, planner.position)
-      if (region.kind === 'bytes') yield* planner.bytes(regionBytes(region))
-      else if (region.kind === 'zero') yield* planner.zeros(region.length)
-      else for await (const piece of cursor.pieces(region.guest, region.length)) yield* planner.piece(piece)
-    }
-  } finally {
-    await cursor.close()
-  }
-  yield* planner.rest()
-  if (planner.position !== layout.size) throw violated('the end', planner.position, layout.size)
-}
-
-function assertPosition(region: Region, position: number): void {
-  if (region.offset !== position) throw violated(region.name, position, region.offset)
-}
-
-function regionBytes(region: Region & { kind: 'bytes' }): Uint8Array {
-  const bytes = region.bytes()
-  if (bytes.length !== region.length) throw violated(`the length of ${region.name}`, bytes.length, region.length)
-  return bytes
-}
-
-function violated(what: string, found: number, expected: number): DiskferryError {
-  const message = `the target's layout is broken: ${what} is at ${found} instead of ${expected}`
-  return new DiskferryError('plan-violated', message, { found, expected })
-}
-
-async function fillTask({ image }: Job, plan: FillPlan, output: FillTask['output']): Promise<FillTask> {
+async function fillTask({ image }: Job<ExactLayout>, plan: FillPlan, output: FillTask['output']): Promise<FillTask> {
   const { start, end, ops, literals, segments, bufferLength, runs } = plan
   const input = await taskInput(image.source, runs)
 
@@ -174,7 +124,7 @@ class ChecksumChain {
   }
 
   /** @throws DiskferryError `plan-violated` unless every byte was covered */
-  summary({ size }: Layout): Summary {
+  summary({ size }: ExactLayout): Summary {
     if (this.#next !== size) throw violated('what was covered by a checksum', this.#next, size)
     return { size, crc32c: this.#crc }
   }

@@ -46,10 +46,8 @@ export async function readHeader(source: Source): Promise<Qcow2Header> {
 
 /** Version 2 lacks the feature fields; what they mean by default is filled in. */
 function decodeHeader(start: Buffer): Header {
+  assertMagic(start)
   const base = headerV2.decode(start)
-  if (base.magic !== MAGIC) {
-    throw malformed('qcow2 magic', { found: hex(base.magic), expected: hex(MAGIC), offset: 0 })
-  }
   const v2 = {
     incompatibleFeatures: 0n,
     compatibleFeatures: 0n,
@@ -64,6 +62,13 @@ function decodeHeader(start: Buffer): Header {
     expected: '2 or 3',
     offset: headerV2.offsetOf('version'),
   })
+}
+
+/** Before all else: in a file of another format no other field means anything. */
+function assertMagic(start: Buffer): void {
+  if (start.length < headerV2.size) return
+  const magic = start.readUInt32BE(headerV2.offsetOf('magic'))
+  if (magic !== MAGIC) throw malformed('qcow2 magic', { found: hex(magic), expected: hex(MAGIC), offset: 0 })
 }
 
 function assertHeader(header: Header, fileSize: number): void {

@@ -1,7 +1,7 @@
 import type { ImageFormat } from '../format.ts'
 import { open } from './open.ts'
-import { writer } from './plan.ts'
 import { probe } from './probe.ts'
+import { writer } from './writer.ts'
 
 /** QEMU's own, versions 2 and 3. */
 export const qcow2 = {

@@ -1,51 +1,21 @@
-import { DiskferryError } from '../../bytes/errors.ts'
 import type { UnitMap } from '../../bytes/unit-map.ts'
-import { alignUp, formatSize, MiB, SECTOR } from '../../bytes/units.ts'
-import type { ImageWriter, PlanInput, Region } from '../format.ts'
-import type { OptionTable, OptionValues } from '../options.ts'
-import {
-  DEFAULT_CLUSTER_SIZE,
-  ENTRY_SIZE,
-  headerV2,
-  headerV3,
-  MAGIC,
-  MAX_L1_BYTES,
-  MAX_REFCOUNT_TABLE_BYTES,
-  REFCOUNT_ORDER,
-  REFCOUNT_SIZE,
-  writeCopiedEntry,
-} from './spec.ts'
+import { alignUp, SECTOR } from '../../bytes/units.ts'
+import type { ExactLayout, PlanInput, Region } from '../format.ts'
+import { type Qcow2Options, tooLargeFor } from './options.ts'
+import { CompressionType, ENTRY_SIZE, MAX_REFCOUNT_TABLE_BYTES, REFCOUNT_SIZE, writeCopiedEntry } from './spec.ts'
+import { encodeHeader, type HeaderInput } from './write-header.ts'
 
-const options = {
-  cluster_size: {
-    type: 'size',
-    min: 512,
-    max: 2 * MiB,
-    default: DEFAULT_CLUSTER_SIZE,
-    help: 'bytes in a cluster, the unit that is stored or left out',
-  },
-  compat: {
-    type: 'choice',
-    values: ['1.1', '0.10'],
-    default: '1.1',
-    help: '1.1 is version 3; 0.10 is version 2, for very old readers',
-  },
-} as const satisfies OptionTable
-type Qcow2Options = OptionValues<typeof options>
-
-/** Plans uncompressed qcow2. */
-export const writer: ImageWriter<typeof options> = {
-  options,
-  unitSize(virtualSize, { cluster_size }) {
-    const l1Size = Math.ceil(virtualSize / (cluster_size * (cluster_size / ENTRY_SIZE)))
-    if (l1Size * ENTRY_SIZE > MAX_L1_BYTES) throw tooLargeFor(virtualSize, cluster_size)
-    return cluster_size
-  },
-  plan(input, options) {
-    const plan = placeClusters(input, options)
-    const { clusterSize, virtualSize, clusters } = plan
-    return { size: clusters * clusterSize, virtualSize, variant: plan.variant, regions: () => regions(plan) }
-  },
+/** Plans uncompressed qcow2: every place is known before the first byte. */
+export function planExact(input: PlanInput, options: Qcow2Options): ExactLayout {
+  const plan = placeClusters(input, options)
+  const { clusterSize, virtualSize, clusters } = plan
+  return {
+    kind: 'exact',
+    size: clusters * clusterSize,
+    virtualSize,
+    variant: plan.variant,
+    regions: () => regions(plan),
+  }
 }
 
 /** Where everything is, in clusters. */
@@ -100,11 +70,6 @@ function placeClusters(
   }
 }
 
-function tooLargeFor(virtualSize: number, clusterSize: number): DiskferryError {
-  const message = `a disk of ${formatSize(virtualSize)} is too large for qcow2 with clusters of ${formatSize(clusterSize)}`
-  return new DiskferryError('target-unfit', message, { found: virtualSize, hint: 'choose a larger cluster_size' })
-}
-
 /** Guest ranges of L2 tables that map anything, by index. */
 function* usedL2Tables(units: UnitMap, entriesPerL2: number): Generator<number> {
   for (let unit = units.next(0); unit < units.length; ) {
@@ -114,7 +79,7 @@ function* usedL2Tables(units: UnitMap, entriesPerL2: number): Generator<number> 
   }
 }
 
-function countL2Tables(units: UnitMap, entriesPerL2: number): number {
+export function countL2Tables(units: UnitMap, entriesPerL2: number): number {
   let count = 0
   for (const _ of usedL2Tables(units, entriesPerL2)) count++
   return count
@@ -139,7 +104,7 @@ function sizeRefcounts(content: number, clusterSize: number): { table: number; b
 
 function* regions(plan: ClusterPlan): Generator<Region> {
   const { clusterSize, refcountTable, refcountBlocks, l1Table, l1Size } = plan
-  yield clusterRegion(plan, 'header', { first: 0, count: 1 }, () => encodeHeader(plan))
+  yield clusterRegion(plan, 'header', { first: 0, count: 1 }, () => encodeHeader(headerOf(plan)))
   yield clusterRegion(plan, 'refcount-table', refcountTable, () => encodeRefcountTable(plan))
   for (let i = 0; i < refcountBlocks.count; i++) {
     const block = { first: refcountBlocks.first + i, count: 1 }
@@ -174,32 +139,17 @@ function clusterRegion(
   return { name, kind: 'bytes', offset: first * clusterSize, length: count * clusterSize, bytes }
 }
 
-function encodeHeader(plan: ClusterPlan): Buffer {
-  const { clusterSize } = plan
-  const fields = {
-    magic: MAGIC,
-    version: plan.version,
-    backingFileOffset: 0,
-    backingFileSize: 0,
-    clusterBits: Math.log2(clusterSize),
-    size: plan.virtualSize,
-    cryptMethod: 0,
-    l1Size: plan.l1Size,
-    l1TableOffset: plan.l1Size === 0 ? 0 : plan.l1Table.first * clusterSize,
-    refcountTableOffset: plan.refcountTable.first * clusterSize,
-    refcountTableClusters: plan.refcountTable.count,
-    nbSnapshots: 0,
-    snapshotsOffset: 0,
+function headerOf({ version, clusterSize, virtualSize, l1Size, l1Table, refcountTable }: ClusterPlan): HeaderInput {
+  return {
+    version,
+    clusterSize,
+    virtualSize,
+    l1Size,
+    l1TableOffset: l1Size === 0 ? 0 : l1Table.first * clusterSize,
+    refcountTableOffset: refcountTable.first * clusterSize,
+    refcountTableClusters: refcountTable.count,
+    compressionType: CompressionType.deflate,
   }
-  const v3 = {
-    incompatibleFeatures: 0n,
-    compatibleFeatures: 0n,
-    autoclearFeatures: 0n,
-    refcountOrder: REFCOUNT_ORDER,
-    headerLength: headerV3.size,
-  }
-  const header = plan.version === 3 ? headerV3.encode({ ...fields, ...v3 }) : headerV2.encode(fields)
-  return Buffer.concat([header], clusterSize)
 }
 
 function encodeRefcountTable({ clusterSize, refcountTable, refcountBlocks }: ClusterPlan): Buffer {

@@ -122,3 +122,17 @@ export function compressedPlace(high: number, low: number, clusterBits: number):
   const sectors = (high & 0x3fff_ffff) >>> highBits
   return { host, length: (sectors + 1) * 512 - (host % 512) }
 }
+
+/** Writes the descriptor of a compressed cluster of `length` bytes at byte `host`. Bit 63 is 0: it is never "copied". */
+export function writeCompressedEntry(
+  into: Buffer,
+  at: number,
+  host: number,
+  length: number,
+  clusterBits: number,
+): void {
+  const highBits = 62 - (clusterBits - 8) - 32
+  const sectors = Math.ceil(((host % 512) + length) / 512) - 1
+  into.writeUInt32BE((COMPRESSED_HIGH | (sectors << highBits) | Math.floor(host / HIGH)) >>> 0, at)
+  into.writeUInt32BE(host % HIGH, at + 4)
+}

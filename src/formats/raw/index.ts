@@ -1,6 +1,6 @@
 import { alignUp, SECTOR } from '../../bytes/units.ts'
 import { ExtentCollector, Kind } from '../extents.ts'
-import type { DiskImage, ImageFormat, ImageReader, ImageWriter, Layout } from '../format.ts'
+import type { DiskImage, ExactLayout, ImageFormat, ImageReader, ImageWriter } from '../format.ts'
 
 const reader: ImageReader = {
   async open(source): Promise<DiskImage> {
@@ -21,9 +21,10 @@ const reader: ImageReader = {
 const writer: ImageWriter<Record<never, never>> = {
   options: {},
   unitSize: () => undefined,
-  plan({ virtualSize }): Layout {
+  plan({ virtualSize }): ExactLayout {
     const size = alignUp(virtualSize, SECTOR)
     return {
+      kind: 'exact',
       size,
       virtualSize: size,
       variant: 'raw',

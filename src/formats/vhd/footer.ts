@@ -14,6 +14,8 @@ import {
 
 export interface FoundFooter {
   readonly fields: Footer
+  /** Where the disk's own bytes end: with the footer at the end, or with the file when that one is damaged. */
+  readonly dataEnd: number
   readonly warnings: readonly string[]
 }
 
@@ -24,24 +26,25 @@ export interface FoundFooter {
  */
 export async function readFooter(source: Source): Promise<FoundFooter> {
   const last = await readLastFooter(source)
-  if (typeof last !== 'string') return { fields: last, warnings: [] }
+  if (typeof last !== 'string') return { ...last, warnings: [] }
   const first = decodeFooter(await readClipped(source, 0, FOOTER_SIZE))
   if (typeof first === 'string') {
     const detail = { found: `${last}; in front: ${first}`, expected: `a footer with cookie ${FOOTER_COOKIE}` }
     throw malformed('no VHD footer is whole', { ...detail, offset: Math.max(0, source.size - FOOTER_SIZE) })
   }
-  return { fields: first, warnings: [`the footer at the end is damaged (${last}); its copy in front was used`] }
+  const warning = `the footer at the end is damaged (${last}); its copy in front was used`
+  return { fields: first, dataEnd: source.size, warnings: [warning] }
 }
 
-async function readLastFooter(source: Source): Promise<Footer | string> {
+async function readLastFooter(source: Source): Promise<Omit<FoundFooter, 'warnings'> | string> {
   const offset = Math.max(0, source.size - FOOTER_SIZE)
   const bytes = await readClipped(source, offset, FOOTER_SIZE)
   const found = decodeFooter(bytes)
-  if (typeof found !== 'string') return found
+  if (typeof found !== 'string') return { fields: found, dataEnd: offset }
   const old = Buffer.alloc(FOOTER_SIZE)
   old.set(bytes.subarray(FOOTER_SIZE - OLD_FOOTER_SIZE))
   const foundOld = decodeFooter(old)
-  return typeof foundOld === 'string' ? found : foundOld
+  return typeof foundOld === 'string' ? found : { fields: foundOld, dataEnd: source.size - OLD_FOOTER_SIZE }
 }
 
 /** The footer, or what is wrong with it. */

@@ -44,8 +44,8 @@ export async function open(source: Source): Promise<DiskImage> {
 
 function openFixed(source: Source, found: FoundFooter): DiskImage {
   const virtualSize = boundedDiskSize(found.fields)
-  if (virtualSize > source.size) {
-    throw truncated('fixed VHD', { found: source.size, expected: virtualSize, offset: source.size })
+  if (virtualSize > found.dataEnd) {
+    throw truncated('data of the fixed VHD', { found: found.dataEnd, expected: virtualSize, offset: found.dataEnd })
   }
   return {
     format: 'vhd',

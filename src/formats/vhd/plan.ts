@@ -1,7 +1,7 @@
 import { DiskferryError } from '../../bytes/errors.ts'
 import type { UnitMap } from '../../bytes/unit-map.ts'
 import { alignUp, formatSize, GiB, KiB, MiB, SECTOR } from '../../bytes/units.ts'
-import type { ImageWriter, Layout, PlanInput, Region } from '../format.ts'
+import type { ExactLayout, ImageWriter, PlanInput, Region } from '../format.ts'
 import type { OptionTable, OptionValues } from '../options.ts'
 import {
   BAT_ENTRY_SIZE,
@@ -81,10 +81,11 @@ export const writer: ImageWriter<typeof options> = {
   },
 }
 
-function planFixed(virtualSize: number, input: PlanInput, options: VhdOptions): Layout {
+function planFixed(virtualSize: number, input: PlanInput, options: VhdOptions): ExactLayout {
   const size = virtualSize + FOOTER_SIZE
   const fields = footerFields(virtualSize, input, options, DiskType.fixed, NO_DATA_OFFSET)
   return {
+    kind: 'exact',
     size,
     virtualSize,
     variant: 'fixed',
@@ -96,7 +97,7 @@ function planFixed(virtualSize: number, input: PlanInput, options: VhdOptions): 
 }
 
 /** Footer copy, header, BAT, then the stored blocks in ascending order, each behind its bitmap, then the footer. */
-function planDynamic(virtualSize: number, input: PlanInput, options: VhdOptions): Layout {
+function planDynamic(virtualSize: number, input: PlanInput, options: VhdOptions): ExactLayout {
   const blockSize = options.block_size
   const headerOffset = FOOTER_SIZE
   const tableOffset = headerOffset + dynamicHeader.size
@@ -125,7 +126,7 @@ function planDynamic(virtualSize: number, input: PlanInput, options: VhdOptions)
     }
     yield bytesRegion('footer', offset, footerBytes)
   }
-  return { size: footerOffset + FOOTER_SIZE, virtualSize, variant: 'dynamic', regions }
+  return { kind: 'exact', size: footerOffset + FOOTER_SIZE, virtualSize, variant: 'dynamic', regions }
 }
 
 function bytesRegion(name: string, offset: number, bytes: Uint8Array): Region {

@@ -1,4 +1,5 @@
 import type { S3Client } from '@aws-sdk/client-s3'
+import { DiskferryError } from '../../bytes/errors.ts'
 
 /**
  * A client made from the usual AWS environment: credentials, profile, region, `AWS_ENDPOINT_URL_S3`. A store other than
@@ -11,7 +12,7 @@ export async function clientFromEnvironment(environment: NodeJS.ProcessEnv = pro
     import('node:https'),
   ])
   const endpoint = environment.AWS_ENDPOINT_URL_S3 ?? environment.AWS_ENDPOINT_URL
-  const elsewhere = endpoint !== undefined && !new URL(endpoint).hostname.endsWith('.amazonaws.com')
+  const elsewhere = endpoint !== undefined && !hostOf(endpoint).endsWith('.amazonaws.com')
   const region = environment.AWS_REGION ?? environment.AWS_DEFAULT_REGION ?? (elsewhere ? 'us-east-1' : undefined)
   const agent = { keepAlive: true, maxSockets: 64 }
   return new S3Client({
@@ -25,6 +26,14 @@ export async function clientFromEnvironment(environment: NodeJS.ProcessEnv = pro
       httpsAgent: new HttpsAgent(agent),
       connectionTimeout: 10_000,
       requestTimeout: 300_000,
+      throwOnRequestTimeout: true,
+      socketTimeout: 60_000,
     },
   })
+}
+
+function hostOf(endpoint: string): string {
+  if (URL.canParse(endpoint)) return new URL(endpoint).hostname
+  const expected = 'a URL such as https://s3.example.org'
+  throw new DiskferryError('usage', `AWS_ENDPOINT_URL_S3 is no URL: ${endpoint}`, { found: endpoint, expected })
 }

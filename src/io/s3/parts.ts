@@ -35,7 +35,8 @@ export function planParts(
     })
   }
   const partSize = wanted.partSize ?? Math.max(DEFAULT_PART_SIZE, least)
-  if (partSize < Math.max(MIN_PART_SIZE, Math.ceil(size / MAX_PARTS)) || partSize > MAX_PART_SIZE) {
+  const smallest = Math.max(MIN_PART_SIZE, Math.ceil(size / MAX_PARTS))
+  if (!Number.isSafeInteger(partSize) || partSize < smallest || partSize > MAX_PART_SIZE) {
     const expected = `from ${formatSize(Math.max(MIN_PART_SIZE, least))} to ${formatSize(MAX_PART_SIZE)}`
     throw new DiskferryError('usage', `a part size of ${partSize} bytes does not do: it must be ${expected}`, {
       found: partSize,
@@ -43,5 +44,10 @@ export function planParts(
     })
   }
   const affordable = Math.max(1, Math.floor(MEMORY / partSize))
-  return { partSize, concurrency: wanted.concurrency ?? Math.min(DEFAULT_CONCURRENCY, affordable) }
+  const concurrency = wanted.concurrency ?? Math.min(DEFAULT_CONCURRENCY, affordable)
+  if (!Number.isSafeInteger(concurrency) || concurrency < 1) {
+    const detail = { found: concurrency, expected: 'a whole number, at least 1' }
+    throw new DiskferryError('usage', `concurrency is ${concurrency}: it takes ${detail.expected}`, detail)
+  }
+  return { partSize, concurrency }
 }

@@ -24,19 +24,29 @@ const MEANINGS: Readonly<Record<string, Meaning>> = {
   },
   ECONNREFUSED: { code: 'target-failed', hint: 'check AWS_ENDPOINT_URL_S3: nothing listens there' },
   ENOTFOUND: { code: 'target-failed', hint: 'check AWS_ENDPOINT_URL_S3 and the region: there is no such host' },
+  TimeoutError: {
+    code: 'target-failed',
+    hint: 'the store did not answer in time: check the connection, and try again',
+  },
+  'Region is missing': {
+    code: 'target-failed',
+    hint: 'set AWS_REGION, or AWS_ENDPOINT_URL_S3 for a store other than AWS',
+  },
   BadDigest: { code: 'checksum-mismatch', hint: 'the bytes were damaged on their way: try again' },
   InvalidDigest: { code: 'checksum-mismatch', hint: 'the bytes were damaged on their way: try again' },
+  XAmzContentSHA256Mismatch: { code: 'checksum-mismatch', hint: 'the bytes were damaged on their way: try again' },
   XAmzContentChecksumMismatch: { code: 'checksum-mismatch', hint: 'the bytes were damaged on their way: try again' },
 }
 
 /** A failed request as diskferry's own error, with what can be done about it. */
 export function s3Failed(doing: string, cause: unknown): DiskferryError {
   if (cause instanceof DiskferryError) return cause
-  const { name, code, message } = cause as { name?: string; code?: string; message?: string }
-  const meaning = MEANINGS[name ?? ''] ?? MEANINGS[code ?? '']
-  const found = meaning === undefined ? (name ?? 'error') : MEANINGS[name ?? ''] === meaning ? name : code
-  return new DiskferryError(meaning?.code ?? 'target-failed', `${doing} failed: ${message ?? found}`, {
-    ...(found !== undefined && { found }),
+  const { name, code, message } = (cause ?? {}) as { name?: string; code?: string; message?: string }
+  const known = [name, code, message].find((word) => word !== undefined && Object.hasOwn(MEANINGS, word))
+  const meaning = known === undefined ? undefined : MEANINGS[known]
+  const found = known ?? name ?? 'error'
+  return new DiskferryError(meaning?.code ?? 'target-failed', `${doing} failed: ${message || found}`, {
+    found,
     ...(meaning !== undefined && { hint: meaning.hint }),
     cause,
   })

@@ -34,7 +34,7 @@ export function s3Target(options: S3TargetOptions): Target {
   return {
     name: formatS3Address(options),
     async open(job: SinkJob): Promise<StreamSink> {
-      const parts = planParts(job.size, options)
+      const parts = planParts(job.sizeAtMost, options)
       const { openUpload } = await import('./upload-sink.ts')
       return openUpload(options, parts, job)
     },

@@ -49,23 +49,21 @@ class UploadSink implements StreamSink {
   readonly #requests = new AbortController()
   readonly #done: Promise<{ ETag?: string | undefined; ChecksumCRC32C?: string | undefined }>
   readonly #signal: AbortSignal
-  readonly #size: number
   #uploadId: string | undefined
 
-  constructor(options: S3TargetOptions, { partSize, concurrency }: PartPlan, { size, signal }: SinkJob) {
+  constructor(options: S3TargetOptions, { partSize, concurrency }: PartPlan, { size, sizeAtMost, signal }: SinkJob) {
     this.#options = options
     this.partSize = partSize
-    this.#size = size
-    if (size === 0) this.#body.push(null)
-    this.holds = Math.min(size, partSize + MiB)
+    this.holds = Math.min(sizeAtMost, partSize + MiB)
     this.#ledger = new PartLedger(partSize)
     this.#signal = signal ? AbortSignal.any([signal, this.#requests.signal]) : this.#requests.signal
     const { bucket, key, checksums = 'crc32c', parameters } = options
     const checksum =
       checksums === 'crc32c' ? ({ ChecksumAlgorithm: 'CRC32C', ChecksumType: 'FULL_OBJECT' } as const) : {}
+    const length = size === undefined ? {} : { ContentLength: size }
     const upload = new Upload({
       client: this.#overseen(options.client),
-      params: { ...parameters, ...checksum, Bucket: bucket, Key: key, Body: this.#body, ContentLength: size },
+      params: { ...parameters, ...checksum, Bucket: bucket, Key: key, Body: this.#body, ...length },
       partSize,
       queueSize: concurrency,
       leavePartsOnError: true,
@@ -74,13 +72,15 @@ class UploadSink implements StreamSink {
     this.#done.catch((error) => this.#fail(error))
   }
 
-  /** With the last byte the stream ends: lib-storage sends the last part only then. */
   write(chunk: Chunk): Promise<void> {
     const acknowledged = this.#ledger.enter(chunk)
-    if (this.#body.destroyed) return acknowledged
-    this.#body.push(chunk.bytes)
-    if (chunk.offset + chunk.bytes.length === this.#size) this.#body.push(null)
+    if (!this.#body.destroyed) this.#body.push(chunk.bytes)
     return acknowledged
+  }
+
+  /** lib-storage sends the last part only when the stream has ended. */
+  end(): void {
+    if (!this.#body.destroyed) this.#body.push(null)
   }
 
   async finish(summary: Summary): Promise<Receipt> {
@@ -94,6 +94,7 @@ class UploadSink implements StreamSink {
         partSize: this.partSize,
       }
     } catch (error) {
+      this.#signal.throwIfAborted()
       throw s3Failed(`uploading ${formatS3Address(this.#options)}`, error)
     }
   }
@@ -158,18 +159,24 @@ class UploadSink implements StreamSink {
     return put
   }
 
+  /** Not aborted on the way: nobody could tell whether the object is there or not. */
   async #complete(client: S3Client, command: CompleteMultipartUploadCommand): Promise<unknown> {
+    this.#signal.throwIfAborted()
     if (this.#sendsChecksums) command.input.ChecksumCRC32C = this.#ledger.whole()
-    return client.send(command, { abortSignal: this.#signal })
+    return client.send(command)
   }
 
   get #sendsChecksums(): boolean {
     return this.#options.checksums !== 'none'
   }
 
-  /** Holds what the store says it has against what was sent. A damaged object does not stay. */
+  /**
+   * Holds what the store says it has against what was sent. A damaged object does not stay. A store that answered with
+   * the right checksum is not asked again: not all who may write may read.
+   */
   async #verify({ size, crc32c }: Summary, answered: string | undefined): Promise<void> {
     const { client, bucket: Bucket, key: Key } = this.#options
+    if (answered === crc32cToBase64(crc32c)) return
     const head = await client.send(new HeadObjectCommand({ Bucket, Key, ChecksumMode: 'ENABLED' }))
     const checksum = answered ?? head.ChecksumCRC32C
     const expected = checksum?.includes('-') ? this.#ledger.composite() : crc32cToBase64(crc32c)

@@ -1,0 +1,21 @@
+import type { ImageFormat } from '../format.ts'
+import { zvhd2Writer, zvhdWriter } from './plan.ts'
+import { probeZvhd, probeZvhd2 } from './probe.ts'
+
+/** Huawei Cloud's compressed VHD: blocks as one deflate stream, no index. */
+export const zvhd = {
+  name: 'zvhd',
+  title: 'ZVHD, compressed by zlib',
+  extensions: ['zvhd'],
+  probe: probeZvhd,
+  writer: zvhdWriter,
+} as const satisfies ImageFormat
+
+/** Its successor: blocks packed each on its own, with an index, so that they can be loaded when they are needed. */
+export const zvhd2 = {
+  name: 'zvhd2',
+  title: 'ZVHD2, compressed by zstd',
+  extensions: ['zvhd2'],
+  probe: probeZvhd2,
+  writer: zvhd2Writer,
+} as const satisfies ImageFormat
