@@ -25,6 +25,8 @@ export interface SurveyOptions {
 
 /** Guest bytes that one scan looks through at most, and extents that it takes. */
 const SCAN_BYTES = 32 * MiB
+/** The same where they have to be read here first: they are held in memory then. */
+const STAGED_SCAN_BYTES = 4 * MiB
 const SCAN_EXTENTS = 1024
 
 /**
@@ -58,7 +60,7 @@ export async function survey(
     })
 
   try {
-    const batches = new ScanBatches()
+    const batches = new ScanBatches(image.source.files === undefined ? STAGED_SCAN_BYTES : SCAN_BYTES)
     for await (const rows of checkedExtents(image.extents(), 0, image.virtualSize)) {
       signal?.throwIfAborted()
       for (let row = 0; row < rows.length; row += EXTENT_WIDTH) {
@@ -102,6 +104,11 @@ class ScanBatches {
   #rows: number[] = []
   #guestBytes = 0
   readonly #runs = new RunCollector()
+  readonly #mostBytes: number
+
+  constructor(mostBytes: number) {
+    this.#mostBytes = mostBytes
+  }
 
   /** What has been added since the last batch. */
   take(): ScanBatch {
@@ -115,13 +122,13 @@ class ScanBatches {
   *add(rows: ExtentRows, row: number): Generator<ScanBatch> {
     const [guest = 0, length = 0, kind = 0, host = 0, packed = 0, codec = 0] = rows.subarray(row, row + EXTENT_WIDTH)
     for (let done = 0; done < length; ) {
-      const piece = kind === Kind.packed ? length : Math.min(length - done, SCAN_BYTES - this.#guestBytes)
+      const piece = kind === Kind.packed ? length : Math.min(length - done, this.#mostBytes - this.#guestBytes)
       const hostAt = kind === Kind.packed ? host : host + done
       this.#rows.push(guest + done, piece, kind, hostAt, packed, codec)
       this.#runs.add(hostAt, kind === Kind.packed ? packed : piece)
       this.#guestBytes += piece
       done += piece
-      if (this.#guestBytes >= SCAN_BYTES || this.#rows.length >= SCAN_EXTENTS * EXTENT_WIDTH) yield this.take()
+      if (this.#guestBytes >= this.#mostBytes || this.#rows.length >= SCAN_EXTENTS * EXTENT_WIDTH) yield this.take()
     }
   }
 }

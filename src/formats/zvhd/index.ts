@@ -1,4 +1,6 @@
 import type { ImageFormat } from '../format.ts'
+import { open } from './open.ts'
+import { openZvhd2 } from './open-zvhd2.ts'
 import { zvhd2Writer, zvhdWriter } from './plan.ts'
 import { probeZvhd, probeZvhd2 } from './probe.ts'
 
@@ -8,6 +10,7 @@ export const zvhd = {
   title: 'ZVHD, compressed by zlib',
   extensions: ['zvhd'],
   probe: probeZvhd,
+  reader: { open },
   writer: zvhdWriter,
 } as const satisfies ImageFormat
 
@@ -17,5 +20,6 @@ export const zvhd2 = {
   title: 'ZVHD2, compressed by zstd',
   extensions: ['zvhd2'],
   probe: probeZvhd2,
+  reader: { open: openZvhd2 },
   writer: zvhd2Writer,
 } as const satisfies ImageFormat

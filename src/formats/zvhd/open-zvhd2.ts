@@ -1,0 +1,133 @@
+import { DiskferryError, malformed, truncated } from '../../bytes/errors.ts'
+import type { CodecName } from '../../bytes/unpack.ts'
+import { readExactly, type Source } from '../../io/source.ts'
+import { ExtentCollector, type ExtentRows, Kind } from '../extents.ts'
+import type { DiskImage } from '../format.ts'
+import { headerDetails, readHeader } from './header.ts'
+import {
+  BLOCK_SIZE,
+  Compression,
+  HEADER_SIZE,
+  indexEntry,
+  MAX_PAYLOAD,
+  RECORD_END,
+  RECORD_HEADER_SIZE,
+  recordSize as recordSizeOf,
+  ZVHD2_COOKIE,
+  type Zvhd2Header,
+  zvhd2Header,
+} from './spec.ts'
+
+const CODECS: Readonly<Record<number, CodecName>> = { [Compression.zlib]: 'zlib', [Compression.zstd]: 'zstd' }
+const MAX_RECORD = recordSizeOf(MAX_PAYLOAD)
+/** Index entries read at once. */
+const INDEX_BATCH = 4096
+
+/** Opens a ZVHD2 by the footer in its last 4096 bytes; the index is read as it is needed. */
+export async function openZvhd2(source: Source): Promise<DiskImage> {
+  const offset = source.size - HEADER_SIZE
+  const { bytes } = await readHeader(source, offset, ZVHD2_COOKIE)
+  const footer = zvhd2Header.decode(bytes)
+  const virtualSize = footer.originalSize
+  const codec = CODECS[footer.compression]
+  assertFooter(footer, offset)
+  if (codec === undefined) {
+    throw new DiskferryError('unsupported-feature', `ZVHD2 compression ${footer.compression} is not known`, {
+      found: footer.compression,
+      expected: '0 (zlib) or 1 (zstd)',
+      offset: offset + zvhd2Header.offsetOf('compression'),
+    })
+  }
+  return {
+    format: 'zvhd2',
+    source,
+    virtualSize,
+    codecs: [{ name: codec, unitSize: BLOCK_SIZE }],
+    facts: {
+      variant: codec,
+      features: [],
+      warnings: [],
+      details: { ...headerDetails(footer), blockSize: BLOCK_SIZE, storedBlocks: footer.storedBlocks },
+    },
+    extents: (start = 0, end = virtualSize) => indexedExtents(source, footer, start, end),
+  }
+}
+
+function assertFooter(footer: Zvhd2Header, offset: number): void {
+  const at = (name: keyof Zvhd2Header) => offset + zvhd2Header.offsetOf(name)
+  const { blockSize, blocks, storedBlocks, originalSize, indexOffset } = footer
+  if (blockSize !== BLOCK_SIZE) {
+    throw malformed('ZVHD2 block size', { found: blockSize, expected: BLOCK_SIZE, offset: at('blockSize') })
+  }
+  const expected = Math.ceil(originalSize / BLOCK_SIZE)
+  if (blocks !== expected) throw malformed('ZVHD2 number of blocks', { found: blocks, expected, offset: at('blocks') })
+  if (storedBlocks > blocks) {
+    throw malformed('ZVHD2 stored blocks', {
+      found: storedBlocks,
+      expected: `at most ${blocks}`,
+      offset: at('storedBlocks'),
+    })
+  }
+  const indexEnd = indexOffset + storedBlocks * indexEntry.size
+  if (indexEnd > offset)
+    throw truncated('ZVHD2 index', { found: offset, expected: indexEnd, offset: at('indexOffset') })
+}
+
+async function* indexedExtents(
+  source: Source,
+  footer: Zvhd2Header,
+  start: number,
+  end: number,
+): AsyncGenerator<ExtentRows> {
+  const extents = new ExtentCollector(start, end)
+  let guest = 0
+  for (let entry = 0; entry < footer.storedBlocks; entry += INDEX_BATCH) {
+    const count = Math.min(INDEX_BATCH, footer.storedBlocks - entry)
+    const at = footer.indexOffset + entry * indexEntry.size
+    const bytes = await readExactly(source, at, count * indexEntry.size)
+    for (let i = 0; i < count; i++) {
+      const { offset, block, recordSize } = indexEntry.decode(bytes, i * indexEntry.size)
+      const blockStart = block * BLOCK_SIZE
+      assertEntry(footer, { offset, block, recordSize }, guest, at + i * indexEntry.size)
+      extents.add(guest, blockStart - guest, Kind.hole)
+      const packed = recordSize - RECORD_HEADER_SIZE - RECORD_END.length
+      extents.add(blockStart, BLOCK_SIZE, Kind.packed, offset + RECORD_HEADER_SIZE, packed)
+      guest = blockStart + BLOCK_SIZE
+    }
+    yield extents.take()
+  }
+  extents.add(guest, end - guest, Kind.hole)
+  yield extents.take()
+}
+
+/** Entries ascend, and their records lie in front of the index. */
+function assertEntry(
+  { blocks, indexOffset }: Zvhd2Header,
+  { offset, block, recordSize }: { offset: number; block: number; recordSize: number },
+  guest: number,
+  at: number,
+): void {
+  const first = guest / BLOCK_SIZE
+  if (block < first || block >= blocks) {
+    throw malformed('ZVHD2 index entry, block', {
+      found: block,
+      expected: `from ${first} to ${blocks - 1}`,
+      offset: at,
+    })
+  }
+  const least = RECORD_HEADER_SIZE + RECORD_END.length
+  if (recordSize <= least || recordSize > MAX_RECORD) {
+    throw malformed('ZVHD2 index entry, record size', {
+      found: recordSize,
+      expected: `from ${least + 1} to ${MAX_RECORD}`,
+      offset: at,
+    })
+  }
+  if (offset < HEADER_SIZE || offset + recordSize > indexOffset) {
+    throw truncated('ZVHD2 index entry, record', {
+      found: offset,
+      expected: `${HEADER_SIZE} to ${indexOffset - recordSize}`,
+      offset: at,
+    })
+  }
+}

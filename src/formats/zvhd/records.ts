@@ -1,0 +1,107 @@
+import { malformed, truncated } from '../../bytes/errors.ts'
+import { asBuffer } from '../../bytes/struct.ts'
+import { readExactly, type Source } from '../../io/source.ts'
+import {
+  HEADER_SIZE,
+  MAX_PAYLOAD,
+  RECORD_COOKIE,
+  RECORD_END,
+  RECORD_HEADER_SIZE,
+  recordHeader,
+  recordSize,
+} from './spec.ts'
+
+/** Where each record's payload lies, in the order of the file, which is that of the blocks. */
+export class RecordTable {
+  #blocks = new Uint32Array(256)
+  #offsets = new Float64Array(256)
+  #sizes = new Uint32Array(256)
+  count = 0
+
+  block(record: number): number {
+    return this.#blocks[record] as number
+  }
+
+  payload(record: number): { offset: number; size: number } {
+    return { offset: this.#offsets[record] as number, size: this.#sizes[record] as number }
+  }
+
+  /** The first record whose block is at or after `block`. */
+  find(block: number): number {
+    let low = 0
+    let high = this.count
+    while (low < high) {
+      const middle = (low + high) >>> 1
+      if (this.block(middle) < block) low = middle + 1
+      else high = middle
+    }
+    return low
+  }
+
+  add(block: number, offset: number, size: number): void {
+    if (this.count === this.#blocks.length) this.#grow()
+    this.#blocks[this.count] = block
+    this.#offsets[this.count] = offset
+    this.#sizes[this.count] = size
+    this.count += 1
+  }
+
+  #grow(): void {
+    const blocks = new Uint32Array(this.count * 2)
+    const offsets = new Float64Array(this.count * 2)
+    const sizes = new Uint32Array(this.count * 2)
+    blocks.set(this.#blocks)
+    offsets.set(this.#offsets)
+    sizes.set(this.#sizes)
+    this.#blocks = blocks
+    this.#offsets = offsets
+    this.#sizes = sizes
+  }
+}
+
+/** Walks the record headers between header and trailer. Reads 48 bytes of each record, and inflates nothing. */
+export async function walkRecords(source: Source, blocks: number): Promise<RecordTable> {
+  const table = new RecordTable()
+  const end = source.size - HEADER_SIZE
+  let last = -1
+  for (let offset = HEADER_SIZE; offset < end; ) {
+    const { payloadSize, block } = await readRecordHeader(source, offset, end)
+    if (block <= last || block >= blocks) {
+      const expected = `from ${last + 1} to ${blocks - 1}`
+      throw malformed('ZVHD block number', { found: block, expected, offset: offset + recordHeader.offsetOf('block') })
+    }
+    table.add(block, offset + RECORD_HEADER_SIZE, payloadSize)
+    last = block
+    offset += recordSize(payloadSize)
+  }
+  return table
+}
+
+async function readRecordHeader(source: Source, offset: number, end: number) {
+  if (offset + RECORD_HEADER_SIZE > end)
+    throw truncated('ZVHD record', { found: end - offset, expected: RECORD_HEADER_SIZE, offset })
+  const header = recordHeader.decode(asBuffer(await readExactly(source, offset, RECORD_HEADER_SIZE)))
+  if (header.cookie !== RECORD_COOKIE) {
+    throw malformed('ZVHD record', {
+      found: JSON.stringify(header.cookie),
+      expected: JSON.stringify(RECORD_COOKIE),
+      offset,
+    })
+  }
+  const { payloadSize } = header
+  if (payloadSize === 0 || payloadSize > MAX_PAYLOAD) {
+    const at = offset + recordHeader.offsetOf('payloadSize')
+    throw malformed('ZVHD payload size', { found: payloadSize, expected: `from 1 to ${MAX_PAYLOAD}`, offset: at })
+  }
+  const recordEnd = offset + recordSize(payloadSize)
+  if (recordEnd > end) throw truncated('ZVHD record', { found: end, expected: recordEnd, offset })
+  const mark = asBuffer(await readExactly(source, recordEnd - RECORD_END.length, RECORD_END.length)).toString('latin1')
+  if (mark !== RECORD_END) {
+    throw malformed('ZVHD record end', {
+      found: JSON.stringify(mark),
+      expected: JSON.stringify(RECORD_END),
+      offset: recordEnd - RECORD_END.length,
+    })
+  }
+  return header
+}
