@@ -8,6 +8,7 @@ import { openImage, type WriterOptions, writerNamed } from '../formats/registry.
 import { fileTarget } from '../io/file-target.ts'
 import { readableTarget } from '../io/readable-target.ts'
 import type { Receipt, Sink, Target } from '../io/sink.ts'
+import type { Source } from '../io/source.ts'
 import { assertSafeImage } from '../rules/image-safety.ts'
 import type { Job } from './job.ts'
 import { createPool, type Pool, type PoolOptions } from './pool.ts'
@@ -106,6 +107,8 @@ export async function convertToStream<T extends keyof WriterOptions>(
 
 /** Everything that is known before the first byte is made. */
 interface Prepared {
+  /** What the caller named; the image may read it through another source. */
+  readonly source: Source
   readonly job: Job
   readonly to: string
   readonly dataBytes: number
@@ -133,7 +136,7 @@ async function prepare<T extends keyof WriterOptions>(options: ConversionOptions
     const found = await survey(image, pool, meter, { unitSize, keepZeros, signal })
     const seed = await seedOf(image, found, { to, writerOptions })
     const layout = writer.plan({ virtualSize: image.virtualSize, units: found.units, seed }, writerOptions)
-    return { job: { image, layout, pool, meter, signal }, to, dataBytes: found.dataBytes, close }
+    return { source, job: { image, layout, pool, meter, signal }, to, dataBytes: found.dataBytes, close }
   } catch (error) {
     await close()
     throw error
@@ -143,11 +146,11 @@ async function prepare<T extends keyof WriterOptions>(options: ConversionOptions
 async function run(prepared: Prepared, target: Target, started: number): Promise<ConvertResult> {
   const { job, to, dataBytes } = prepared
   const { image, layout, meter, signal } = job
-  const sink = await target.open({ ...sizeOf(layout), signal, sourceFile: image.source.files?.[0] })
+  const sink = await target.open({ ...sizeOf(layout), signal, sourceFile: prepared.source.files?.[0] })
   try {
     meter.begin('transfer', dataBytes)
     const summary = await transfer(job, sink)
-    await image.source.assertUnchanged?.()
+    await prepared.source.assertUnchanged?.()
     signal?.throwIfAborted()
     meter.begin('finish', 0)
     const receipt = await sink.finish(summary)

@@ -10,6 +10,7 @@ import {
   compressionTypeField,
   DIRTY,
   ENTRY_SIZE,
+  EXTENDED_ENTRY_SIZE,
   EXTENDED_L2,
   EXTERNAL_DATA_FILE,
   ExtensionType,
@@ -24,6 +25,7 @@ import {
   MAX_L1_BYTES,
   MAX_REFCOUNT_ORDER,
   MIN_CLUSTER_BITS,
+  MIN_EXTENDED_CLUSTER_BITS,
 } from './spec.ts'
 
 /** What the header says, checked: each size has been held against its limit and against the file's length. */
@@ -115,12 +117,19 @@ function assertHeader(header: Header, fileSize: number): void {
       offset: at('l1TableOffset'),
     })
   }
+  if ((header.incompatibleFeatures & EXTENDED_L2) !== 0n && clusterBits < MIN_EXTENDED_CLUSTER_BITS) {
+    throw malformed('qcow2 cluster bits', {
+      found: clusterBits,
+      expected: `at least ${MIN_EXTENDED_CLUSTER_BITS} with extended L2 entries`,
+      offset: at('clusterBits'),
+    })
+  }
   assertCoversDisk(header)
 }
 
 /** The L1 table must reach to the disk's end. */
 function assertCoversDisk({ size, l1Size, clusterBits, incompatibleFeatures }: Header): void {
-  const entrySize = (incompatibleFeatures & EXTENDED_L2) !== 0n ? 2 * ENTRY_SIZE : ENTRY_SIZE
+  const entrySize = (incompatibleFeatures & EXTENDED_L2) !== 0n ? EXTENDED_ENTRY_SIZE : ENTRY_SIZE
   const clusterSize = 2 ** clusterBits
   const needed = Math.ceil(size / (clusterSize * (clusterSize / entrySize)))
   if (l1Size >= needed) return

@@ -71,6 +71,10 @@ export const MAX_L1_BYTES = 32 * MiB
 export const MAX_REFCOUNT_TABLE_BYTES = 8 * MiB
 
 export const ENTRY_SIZE = 8
+/** "Extended L2 Entries": a standard entry, then 32 bits of zero and 32 bits of allocation state. */
+export const EXTENDED_ENTRY_SIZE = 16
+export const SUBCLUSTERS = 32
+export const MIN_EXTENDED_CLUSTER_BITS = 14
 export const DEFAULT_CLUSTER_SIZE = 64 * KiB
 /** Refcounts are written 16 bits wide, the default and version 2's only width. */
 export const REFCOUNT_ORDER = 4
