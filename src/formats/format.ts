@@ -1,12 +1,13 @@
 import type { UnitMap } from '../bytes/unit-map.ts'
 import type { CodecName } from '../bytes/unpack.ts'
+import type { Companions } from '../io/companions.ts'
 import type { Source } from '../io/source.ts'
 import type { ExtentRows } from './extents.ts'
 import type { FrameName } from './frames.ts'
 import type { OptionTable, OptionValues } from './options.ts'
 
 /** Formats that images are written in, or that may be named by `--from` and `--to`. */
-export type FormatName = 'raw' | 'qcow2' | 'vmdk' | 'vhd' | 'zvhd' | 'zvhd2'
+export type FormatName = 'raw' | 'qcow2' | 'vmdk' | 'vhd' | 'zvhd' | 'zvhd2' | 'vhdx' | 'vdi'
 
 /** What a probe looks at: the first and the last bytes of a file. A probe never reads anything else. */
 export interface ProbeWindow {
@@ -42,9 +43,13 @@ export interface ImageFacts {
   readonly details: Readonly<Record<string, string | number | boolean>>
 }
 
-/** An opened image: where each guest byte lies. Holds no descriptor of its own: the source is the caller's. */
+/**
+ * An opened image: where each guest byte lies. The source that it was opened from is the caller's; what companions
+ * handed over is the image's.
+ */
 export interface DiskImage {
   readonly format: FormatName
+  /** What extents' host offsets count in: the source that was opened, or all files of a split disk joined. */
   readonly source: Source
   /** Guest bytes, exactly. */
   readonly virtualSize: number
@@ -57,6 +62,8 @@ export interface DiskImage {
    * @throws DiskferryError `malformed`, `truncated` or `unsupported-feature`, with offset, for a table that lies
    */
   extents(start?: number, end?: number): AsyncIterable<ExtentRows>
+  /** Closes the files that companions handed over. Whoever opened the image calls it, when nothing reads any more. */
+  close?(): Promise<void>
 }
 
 /** One run of the target's bytes, in the order of its offsets. */
@@ -152,10 +159,19 @@ export interface PlanInput {
   readonly seed: Uint8Array
 }
 
+/** What a reader may make use of beside the source. */
+export interface ReadContext {
+  /** Other files that the image names. Without it, none of them is opened. */
+  readonly companions?: Companions | undefined
+}
+
 /** Reads one format. */
 export interface ImageReader {
-  /** @throws DiskferryError naming field, offset, found and expected when the image breaks its specification */
-  open(source: Source): Promise<DiskImage>
+  /**
+   * When it rejects, whatever companions handed over has been closed.
+   * @throws DiskferryError naming field, offset, found and expected when the image breaks its specification
+   */
+  open(source: Source, context?: ReadContext): Promise<DiskImage>
 }
 
 /** Writes one format. Pure: plans do no I/O. */

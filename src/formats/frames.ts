@@ -1,3 +1,4 @@
+import { grainFrame } from './vmdk/grain-frame.ts'
 import { zvhdRecord } from './zvhd/record.ts'
 
 /** What a format puts round each packed unit. Applied by whichever thread packed it. */
@@ -17,5 +18,10 @@ const none: Frame = {
   },
 }
 
-export const frames = { none, 'zvhd-record': zvhdRecord.independent, 'zvhd2-record': zvhdRecord.whole } as const
+export const frames = {
+  none,
+  'grain-marker': grainFrame,
+  'zvhd-record': zvhdRecord.independent,
+  'zvhd2-record': zvhdRecord.whole,
+} as const
 export type FrameName = keyof typeof frames

@@ -5,9 +5,6 @@ import type { ImageFormat, ProbeWindow } from './format.ts'
  * ever taken for a raw disk.
  */
 export const recognised: readonly ImageFormat[] = [
-  stub('vmdk', 'VMware disk', ['vmdk'], anyOf(magic(0, 'KDMV'), magic(0, 'COWD'), isDescriptor), 'qcow2'),
-  stub('vhdx', 'Hyper-V VHDX', ['vhdx'], magic(0, 'vhdxfile'), 'vhd'),
-  stub('vdi', 'VirtualBox VDI', ['vdi'], magic(64, '\x7f\x10\xda\xbe'), 'qcow2'),
   stub('qed', 'QEMU QED', ['qed'], magic(0, 'QED\0'), 'qcow2'),
   stub('qcow', 'QEMU copy-on-write, version 1', ['qcow'], magic(0, 'QFI\xfb\0\0\0\x01'), 'qcow2'),
   stub(
@@ -33,9 +30,4 @@ function magic(offset: number, bytes: string): Probe {
 
 function anyOf(...probes: Probe[]): Probe {
   return (window) => probes.some((probe) => probe(window))
-}
-
-/** A VMDK descriptor is text; comments and blank lines may come before its first key. */
-function isDescriptor({ head }: ProbeWindow): boolean {
-  return /^\s*#\s*Disk DescriptorFile/i.test(head.toString('latin1', 0, 512))
 }

@@ -1,4 +1,5 @@
 import { DiskferryError } from '../bytes/errors.ts'
+import type { Companions } from '../io/companions.ts'
 import { readClipped, type Source } from '../io/source.ts'
 import type { DiskImage, ImageFormat, ImageWriter } from './format.ts'
 import { PROBE_HEAD, PROBE_TAIL, type ProbeWindow } from './format.ts'
@@ -6,15 +7,20 @@ import type { OptionValues } from './options.ts'
 import { qcow2 } from './qcow2/index.ts'
 import { raw } from './raw/index.ts'
 import { recognised } from './recognised.ts'
+import { vdi } from './vdi/index.ts'
 import { vhd } from './vhd/index.ts'
+import { vhdx } from './vhdx/index.ts'
+import { vmdk, vmdk } from './vmdk/index.ts'
 import { zvhd, zvhd2 } from './zvhd/index.ts'
 
 /** Every format that is known, readable or not. */
-export const formats: readonly ImageFormat[] = [raw, qcow2, vhd, zvhd, zvhd2, ...recognised]
+export const formats: readonly ImageFormat[] = [raw, qcow2, vhd, vmdk, zvhd, zvhd2, ...recognised]
 
 export interface OpenOptions {
   /** The format, when the caller knows it. It is believed: nothing is probed. */
   from?: string | undefined
+  /** Other files that the image names, such as a VMDK's extents. Without it, none of them is opened. */
+  companions?: Companions | undefined
 }
 
 /**
@@ -23,9 +29,9 @@ export interface OpenOptions {
  * @throws DiskferryError `ambiguous-format` when two formats claim it, `unsupported-format` when its format can't be
  *   read, `malformed` or `truncated` when its headers lie
  */
-export async function openImage(source: Source, { from }: OpenOptions = {}): Promise<DiskImage> {
+export async function openImage(source: Source, { from, companions }: OpenOptions = {}): Promise<DiskImage> {
   const format = from === undefined ? await probe(source) : formatNamed(from)
-  if (format.reader !== undefined) return format.reader.open(source)
+  if (format.reader !== undefined) return format.reader.open(source, { companions })
   throw new DiskferryError(
     'unsupported-format',
     `${source.name ?? 'the source'} is ${format.title}, which can't be read`,
@@ -90,6 +96,7 @@ export interface WriterOptions {
   raw: Partial<OptionValues<typeof raw.writer.options>>
   qcow2: Partial<OptionValues<typeof qcow2.writer.options>>
   vhd: Partial<OptionValues<typeof vhd.writer.options>>
+  vmdk: Partial<OptionValues<typeof vmdk.writer.options>>
   zvhd: Partial<OptionValues<typeof zvhd.writer.options>>
   zvhd2: Partial<OptionValues<typeof zvhd2.writer.options>>
 }

@@ -2,7 +2,7 @@ import { malformed, truncated } from '../../bytes/errors.ts'
 import { asBuffer } from '../../bytes/struct.ts'
 import { readExactly } from '../../io/source.ts'
 import { type ExtentCollector, type ExtentRows, Kind } from '../extents.ts'
-import { NOT_STORED, ZERO } from './entries.ts'
+import { type Entries, NOT_STORED, ZERO } from './entries.ts'
 import { PackedPlaces } from './packed-grains.ts'
 import type { SparseExtent } from './sparse-extent.ts'
 
@@ -51,9 +51,7 @@ export class GrainWalk {
       const count = Math.min(DIRECTORY_BATCH, last - first)
       const offset = directory + first * entries.size
       const batch = asBuffer(await readExactly(source, offset, count * entries.size))
-      const tables = Float64Array.from({ length: count }, (_, i) =>
-        entries.table(batch, i * entries.size, offset + i * entries.size),
-      )
+      const tables = decodeEach(batch, entries.size, offset, entries.table)
       for (let i = 0; i < count; ) {
         i += await this.#addTables(into, tables, i, first, start, end)
         if (into.count >= BATCH) yield into.take()
@@ -117,11 +115,9 @@ export class GrainWalk {
     const { grainSize, entries, packing, directory, source } = this.#extent
     const { guest, unallocated } = this.#place
     const base = guest + index * this.#span
+    const grains = decodeEach(table, entries.size, offset, entries.grain)
     const first = Math.max(0, Math.floor((start - base) / grainSize))
-    const last = Math.min(table.length / entries.size, Math.ceil((Math.min(end, this.#place.end) - base) / grainSize))
-    const grains = Float64Array.from({ length: table.length / entries.size }, (_, i) =>
-      entries.grain(table, i * entries.size, offset + i * entries.size),
-    )
+    const last = Math.min(grains.length, Math.ceil((Math.min(end, this.#place.end) - base) / grainSize))
     const packed = packing && new PackedPlaces(grains, [directory, offset], source.size, packing.markerSize, grainSize)
     for (let i = first; i < last; i++) {
       const from = base + i * grainSize
@@ -161,4 +157,11 @@ export class GrainWalk {
     const codec = isLast ? this.#place.lastCodec : this.#place.codec
     into.add(from, length, Kind.packed, this.#place.base + host, packed, codec)
   }
+}
+
+/** All entries of a table that lies at `offset`. */
+function decodeEach(table: Buffer, size: number, offset: number, decode: Entries['grain']): Float64Array {
+  const decoded = new Float64Array(table.length / size)
+  for (let i = 0; i < decoded.length; i++) decoded[i] = decode(table, i * size, offset + i * size)
+  return decoded
 }

@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events'
 import { Readable } from 'node:stream'
 import { setTimeout as delay } from 'node:timers/promises'
 import type { S3Client } from '@aws-sdk/client-s3'
@@ -57,6 +58,8 @@ class UploadSink implements StreamSink {
     this.holds = Math.min(sizeAtMost, partSize + MiB)
     this.#ledger = new PartLedger(partSize)
     this.#signal = signal ? AbortSignal.any([signal, this.#requests.signal]) : this.#requests.signal
+    // Each request that is under way listens, however many the caller wants at once.
+    setMaxListeners(0, this.#signal)
     const { bucket, key, checksums = 'crc32c', parameters } = options
     const checksum =
       checksums === 'crc32c' ? ({ ChecksumAlgorithm: 'CRC32C', ChecksumType: 'FULL_OBJECT' } as const) : {}

@@ -1,0 +1,14 @@
+import type { ImageFormat } from '../format.ts'
+import { open } from './open.ts'
+import { writer } from './plan.ts'
+import { probe } from './probe.ts'
+
+/** VMware's own, in one file or in many. */
+export const vmdk = {
+  name: 'vmdk',
+  title: 'VMware disk (VMDK)',
+  extensions: ['vmdk'],
+  probe,
+  reader: { open },
+  writer,
+} as const satisfies ImageFormat
