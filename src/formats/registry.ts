@@ -10,11 +10,11 @@ import { recognised } from './recognised.ts'
 import { vdi } from './vdi/index.ts'
 import { vhd } from './vhd/index.ts'
 import { vhdx } from './vhdx/index.ts'
-import { vmdk, vmdk } from './vmdk/index.ts'
+import { vmdk } from './vmdk/index.ts'
 import { zvhd, zvhd2 } from './zvhd/index.ts'
 
 /** Every format that is known, readable or not. */
-export const formats: readonly ImageFormat[] = [raw, qcow2, vhd, vmdk, zvhd, zvhd2, ...recognised]
+export const formats: readonly ImageFormat[] = [raw, qcow2, vhd, vmdk, zvhd, zvhd2, vhdx, vdi, ...recognised]
 
 export interface OpenOptions {
   /** The format, when the caller knows it. It is believed: nothing is probed. */

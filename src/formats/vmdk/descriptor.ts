@@ -1,3 +1,4 @@
+import { TextDecoder } from 'node:util'
 import { malformed, tooLarge } from '../../bytes/errors.ts'
 import { formatSize } from '../../bytes/units.ts'
 import { capacityOf, sectorsToBytes } from './sparse-extent.ts'
