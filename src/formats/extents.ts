@@ -8,7 +8,7 @@ export const Kind = {
   zero: 1,
   /** Stored as it is, at a host offset. */
   stored: 2,
-  /** One packed unit: stored at a host offset in `packed` bytes, to be unpacked by one of the image's codecs. */
+  /** One packed unit, or a run of it: stored at a host offset in `packed` bytes, to be unpacked by one of the image's codecs. */
   packed: 3,
   /** To be looked up in the parent image. */
   parent: 4,
@@ -19,7 +19,7 @@ export type Kind = (typeof Kind)[keyof typeof Kind]
  * Extents cross threads and come by the million, so they are rows of numbers, not objects: row `i` begins at
  * `rows[i * EXTENT_WIDTH]`.
  */
-export const EXTENT_WIDTH = 6
+export const EXTENT_WIDTH = 7
 /** Columns of an extent row. */
 export const Extent = {
   /** Guest offset of the first byte. */
@@ -34,6 +34,8 @@ export const Extent = {
   packed: 4,
   /** For `packed`: which of the image's codecs unpacks it; otherwise 0. */
   codec: 5,
+  /** For `packed`: bytes of the unpacked unit that come before the extent's first; otherwise 0. */
+  skip: 6,
 } as const
 
 /** Rows as one batch: complete rows, valid until the next batch is asked for. */
@@ -63,7 +65,7 @@ export function describeExtents(rows: ExtentRows): ExtentInfo[] {
 /**
  * Collects extents in ascending guest order, from `start` to `end`, and joins neighbours that are one run both in the
  * guest and in the host. Each extent handed in must begin where the one before ended; what lies outside the range is
- * clipped, except that packed units stay whole.
+ * clipped.
  */
 export class ExtentCollector {
   #rows = new Float64Array(1024 * EXTENT_WIDTH)
@@ -80,16 +82,16 @@ export class ExtentCollector {
     return this.#used / EXTENT_WIDTH
   }
 
-  add(guest: number, length: number, kind: Kind, host = 0, packed = 0, codec = 0): void {
-    if (kind === Kind.packed) {
-      if (guest < this.#end && guest + length > this.#start) this.#append(guest, length, kind, host, packed, codec)
-      return
-    }
+  add(guest: number, length: number, kind: Kind, host = 0, packed = 0, codec = 0, skip = 0): void {
     const from = Math.max(guest, this.#start)
     const to = Math.min(guest + length, this.#end)
     if (to <= from) return
+    if (kind === Kind.packed) {
+      this.#append(from, to - from, kind, host, packed, codec, skip + (from - guest))
+      return
+    }
     const hostFrom = kind === Kind.stored ? host + (from - guest) : 0
-    if (!this.#extendLast(from, to - from, kind, hostFrom)) this.#append(from, to - from, kind, hostFrom, 0, 0)
+    if (!this.#extendLast(from, to - from, kind, hostFrom)) this.#append(from, to - from, kind, hostFrom, 0, 0, 0)
   }
 
   #extendLast(guest: number, length: number, kind: Kind, host: number): boolean {
@@ -103,7 +105,7 @@ export class ExtentCollector {
     return true
   }
 
-  #append(guest: number, length: number, kind: Kind, host: number, packed: number, codec: number): void {
+  #append(guest: number, length: number, kind: Kind, host: number, packed: number, codec: number, skip: number): void {
     if (this.#used === this.#rows.length) this.#grow()
     const row = this.#used
     this.#rows[row + Extent.guest] = guest
@@ -112,6 +114,7 @@ export class ExtentCollector {
     this.#rows[row + Extent.host] = host
     this.#rows[row + Extent.packed] = packed
     this.#rows[row + Extent.codec] = codec
+    this.#rows[row + Extent.skip] = skip
     this.#used += EXTENT_WIDTH
   }
 
@@ -139,13 +142,12 @@ export async function* checkedExtents(
   for await (const rows of extents) {
     for (let row = 0; row < rows.length; row += EXTENT_WIDTH) {
       const guest = rows[row + Extent.guest] as number
-      const begins = rows[row + Extent.kind] === Kind.packed && expected === start ? guest <= start : guest === expected
-      if (!begins) throw gap(guest, expected)
+      if (guest !== expected) throw gap(guest, expected)
       expected = guest + (rows[row + Extent.length] as number)
     }
     yield rows
   }
-  if (expected < end) throw gap(end, expected)
+  if (expected !== end) throw gap(end, expected)
 }
 
 function gap(found: number, expected: number): DiskferryError {

@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import { fstatSync } from 'node:fs'
-import { type FileHandle, open, rename, stat, unlink } from 'node:fs/promises'
-import { basename, dirname, join, resolve } from 'node:path'
+import { type FileHandle, open, realpath, rename, stat, unlink } from 'node:fs/promises'
+import { dirname, join, resolve } from 'node:path'
 import { DiskferryError } from '../bytes/errors.ts'
 import { descriptorSink } from './descriptor-sink.ts'
 import type { PositionedSink, Sink, Target } from './sink.ts'
@@ -15,7 +15,8 @@ export interface FileTargetOptions {
 
 /**
  * A file. It is written under a temporary name beside `path` and renamed when it is whole, so nothing half-written
- * ever has the target's name. Runs of zeros stay holes. A device or a FIFO at `path` is written to in order instead.
+ * ever has the target's name. One that it replaces gives it its mode, and a symbolic link is followed. Runs of zeros stay
+ * holes. A device or a FIFO at `path` is written to in order instead.
  */
 export function fileTarget(path: string, { sync = false }: FileTargetOptions = {}): Target {
   return {
@@ -51,10 +52,13 @@ async function openSpecial(path: string): Promise<Sink> {
 }
 
 async function openTemporary(path: string, size: number | undefined, sync: boolean): Promise<PositionedSink> {
-  const temporary = join(dirname(resolve(path)), `.${basename(path)}.${randomBytes(6).toString('hex')}.partial`)
-  const handle = await open(temporary, 'wx').catch((cause) => Promise.reject(targetFailed(path, cause)))
+  const place = await realpath(path).catch(() => resolve(path))
+  const mode = await modeOf(place)
+  const temporary = join(dirname(place), `.diskferry-${randomBytes(6).toString('hex')}.partial`)
+  const handle = await open(temporary, 'wx', mode).catch((cause) => Promise.reject(targetFailed(path, cause)))
   const discard = () => discardTemporary(handle, temporary)
   try {
+    if (mode !== undefined) await handle.chmod(mode)
     if (size !== undefined) await handle.truncate(size)
   } catch (cause) {
     await discard()
@@ -68,14 +72,20 @@ async function openTemporary(path: string, size: number | undefined, sync: boole
       try {
         if (sync) await handle.sync()
         await handle.close()
-        await rename(temporary, path)
-        if (sync) await syncFolder(dirname(resolve(path)))
+        await rename(temporary, place)
+        if (sync) await syncFolder(dirname(place))
       } catch (cause) {
         throw targetFailed(path, cause)
       }
       return { location: path }
     },
   }
+}
+
+/** Who may read and write the file that is there; undefined when there is none. */
+async function modeOf(path: string): Promise<number | undefined> {
+  const found = await stat(path).catch(() => undefined)
+  return found && found.mode & 0o777
 }
 
 async function discardTemporary(handle: FileHandle, temporary: string): Promise<void> {

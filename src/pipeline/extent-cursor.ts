@@ -59,7 +59,7 @@ export class ExtentCursor {
           length,
           host,
           packed: this.#column(Extent.packed),
-          skip: into,
+          skip: this.#column(Extent.skip) + into,
           codec: this.#column(Extent.codec),
         }
       default:

@@ -75,8 +75,7 @@ async function sumAllocation(image: DiskImage, signal: AbortSignal | undefined):
   for await (const rows of image.extents()) {
     signal?.throwIfAborted()
     for (let row = 0; row < rows.length; row += EXTENT_WIDTH) {
-      const guest = rows[row + Extent.guest] as number
-      const length = Math.min(rows[row + Extent.length] as number, image.virtualSize - guest)
+      const length = rows[row + Extent.length] as number
       total[NAMES[rows[row + Extent.kind] as number] as keyof typeof Kind] += length
       total.extents += 1
     }

@@ -20,13 +20,15 @@ export function scan({ input, codecs, unitSize, extents }: ScanTask): ScanResult
     const end = guest + (extents[row + Extent.length] as number)
     const host = extents[row + Extent.host] as number
     if (extents[row + Extent.kind] === Kind.packed) {
-      const holdsData = !isPackedZero(
-        reader,
-        host,
-        extents[row + Extent.packed] as number,
-        codecs[extents[row + Extent.codec] as number] as Codec,
-      )
-      if (holdsData) addUnits(found, Math.floor(guest / unitSize), Math.ceil(end / unitSize))
+      const codec = codecs[extents[row + Extent.codec] as number] as Codec
+      const packed = extents[row + Extent.packed] as number
+      const skip = extents[row + Extent.skip] as number
+      if (mayHoldZeros(packed, codec, unitSize)) {
+        const unit = unpackExactly(codec, reader.view(host, packed), host)
+        scanUnpacked(unit.subarray(skip, skip + (end - guest)), guest, unitSize, found)
+      } else {
+        addUnits(found, Math.floor(guest / unitSize), Math.ceil(end / unitSize))
+      }
     } else {
       scanStored(reader, guest, end, host, unitSize, found)
     }
@@ -55,10 +57,22 @@ function addUnits(found: number[], first: number, end: number): void {
   for (let unit = Math.max(first, (found.at(-1) ?? -1) + 1); unit < end; unit++) found.push(unit)
 }
 
-/** Zeros deflate a thousandfold: what is packed into more than this is not zero, or not worth finding out. */
-function isPackedZero(reader: ZeroReader, host: number, packed: number, codec: Codec): boolean {
-  if (packed > Math.max(KiB, codec.unitSize / 64)) return false
-  return isZero(unpackExactly(codec, reader.view(host, packed), host))
+/**
+ * Whether unpacking may show that something can be left out: zeros deflate a thousandfold, so a unit that is packed
+ * into more than this is not all zero; but where it is larger than the target's units, some of those may be.
+ */
+function mayHoldZeros(packed: number, codec: Codec, unitSize: number): boolean {
+  return codec.unitSize > unitSize || packed <= Math.max(KiB, codec.unitSize / 64)
+}
+
+function scanUnpacked(bytes: Uint8Array, guest: number, unitSize: number, found: number[]): void {
+  const end = guest + bytes.length
+  for (let from = guest; from < end; ) {
+    const unit = Math.floor(from / unitSize)
+    const to = Math.min(end, (unit + 1) * unitSize)
+    if (found.at(-1) !== unit && !isZero(bytes, from - guest, to - guest)) found.push(unit)
+    from = to
+  }
 }
 
 /** Answers whether runs of the source are zero. */

@@ -64,7 +64,7 @@ export async function survey(
     for await (const rows of checkedExtents(image.extents(), 0, image.virtualSize)) {
       signal?.throwIfAborted()
       for (let row = 0; row < rows.length; row += EXTENT_WIDTH) {
-        const length = clippedLength(rows, row, image.virtualSize)
+        const length = rows[row + Extent.length] as number
         const holdsData = rows[row + Extent.kind] === Kind.stored || rows[row + Extent.kind] === Kind.packed
         if (holdsData) dataBytes += length
         if (!holdsData || unitSize === undefined) {
@@ -85,12 +85,6 @@ export async function survey(
   }
   await window.finish()
   return { units, dataBytes }
-}
-
-/** Guest bytes of an extent that lie on the disk: a packed unit may reach past its end. */
-function clippedLength(rows: ExtentRows, row: number, virtualSize: number): number {
-  const guest = rows[row + Extent.guest] as number
-  return Math.min(rows[row + Extent.length] as number, virtualSize - guest)
 }
 
 interface ScanBatch {
@@ -120,11 +114,14 @@ class ScanBatches {
 
   /** Adds one extent; gives the batches that it filled. */
   *add(rows: ExtentRows, row: number): Generator<ScanBatch> {
-    const [guest = 0, length = 0, kind = 0, host = 0, packed = 0, codec = 0] = rows.subarray(row, row + EXTENT_WIDTH)
+    const [guest = 0, length = 0, kind = 0, host = 0, packed = 0, codec = 0, skip = 0] = rows.subarray(
+      row,
+      row + EXTENT_WIDTH,
+    )
     for (let done = 0; done < length; ) {
       const piece = kind === Kind.packed ? length : Math.min(length - done, this.#mostBytes - this.#guestBytes)
       const hostAt = kind === Kind.packed ? host : host + done
-      this.#rows.push(guest + done, piece, kind, hostAt, packed, codec)
+      this.#rows.push(guest + done, piece, kind, hostAt, packed, codec, skip)
       this.#runs.add(hostAt, kind === Kind.packed ? packed : piece)
       this.#guestBytes += piece
       done += piece
