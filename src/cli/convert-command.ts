@@ -7,6 +7,7 @@ import {
   DiskferryError,
   type FormatName,
   fileTarget,
+  folderCompanions,
   formats,
   isS3Address,
   parseS3Address,
@@ -20,6 +21,8 @@ import { printable, printJson, printNote } from './output.ts'
 import { progressView } from './progress-view.ts'
 
 interface ConvertFlags {
+  allowBacking?: string
+  snapshot?: string
   to: string
   from?: string
   option?: string[]
@@ -54,6 +57,8 @@ export function addConvertCommand(program: Command): void {
       'option of the target format (see: diskferry formats); may be repeated',
       collect,
     )
+    .option('--allow-backing <folder>', 'let the image open its backing files and data file from this folder')
+    .option('--snapshot <name>', 'read this internal snapshot (id or name) instead of the active disk')
     .option('--threads <n>', 'worker threads; 0 for none (default: one for each core)')
     .option('--keep-zeros', 'keep what the source stores, even where it holds only zeros')
     .option('--sync', 'wait until a file is on the disk before it gets its name')
@@ -74,13 +79,15 @@ function collect(value: string, before: string[] = []): string[] {
 async function runConvert(source: string, place: string, flags: ConvertFlags): Promise<void> {
   const target = await targetOf(place, flags)
   const abort = new AbortController()
-  const interrupt = () => abort.abort(new DiskferryError('target-failed', 'interrupted; nothing half-written is left'))
-  process.once('SIGINT', interrupt).once('SIGTERM', interrupt)
+  const interrupt = interrupter(abort)
+  process.on('SIGINT', interrupt).on('SIGTERM', interrupt)
   const view = progressView(flags.quiet ?? false)
   try {
     const result = await convert({
       source,
       from: flags.from as FormatName | undefined,
+      backing: flags.allowBacking === undefined ? undefined : folderCompanions(flags.allowBacking),
+      snapshot: flags.snapshot,
       to: flags.to as keyof WriterOptions,
       options: parseOptions(flags.option),
       target,
@@ -97,6 +104,18 @@ async function runConvert(source: string, place: string, flags: ConvertFlags): P
   } finally {
     view.stop()
     process.off('SIGINT', interrupt).off('SIGTERM', interrupt)
+  }
+}
+
+/** What runs us (npx) may pass on the same Ctrl-C once more: that is not yet someone who wants no cleaning up. */
+const REPEATED_MS = 1000
+
+function interrupter(abort: AbortController): () => void {
+  let since = 0
+  return () => {
+    if (abort.signal.aborted && performance.now() - since > REPEATED_MS) process.exit(ExitCode.interrupted)
+    if (!abort.signal.aborted) since = performance.now()
+    abort.abort(new DiskferryError('target-failed', 'interrupted; nothing half-written is left'))
   }
 }
 

@@ -20,9 +20,10 @@ const LABELS: Readonly<Record<Progress['phase'], string>> = {
   transfer: 'converting',
   finish: 'finishing',
 }
+const LABEL_WIDTH = Math.max(...Object.values(LABELS).map(({ length }) => length))
 
 function barView(): ProgressView {
-  const format = '{label} [{bar}] {percentage}% | {amount} | {rate}/s | {eta} left'
+  const format = '{label} [{bar}] {percentage}% | {facts}'
   const bar = new SingleBar(
     { format, stream: process.stderr, hideCursor: true, clearOnComplete: false },
     Presets.shades_classic,
@@ -30,7 +31,7 @@ function barView(): ProgressView {
   let started = false
   return {
     listener(progress) {
-      const payload = describe(progress)
+      const payload = { label: LABELS[progress.phase].padEnd(LABEL_WIDTH), facts: describe(progress) }
       if (!started) bar.start(Math.max(1, progress.total), 0, payload)
       started = true
       bar.setTotal(Math.max(1, progress.total))
@@ -49,24 +50,14 @@ function lineView(): ProgressView {
     listener(progress) {
       if (Date.now() - last < LINE_INTERVAL_MS) return
       last = Date.now()
-      const { label, amount, rate, eta } = describe(progress)
-      printNote(`${label}: ${amount}, ${rate}/s, ${eta} left`)
+      printNote(`${LABELS[progress.phase]}: ${describe(progress)}`)
     },
     stop: () => undefined,
   }
 }
 
-function describe({
-  phase,
-  done,
-  total,
-  bytesPerSecond,
-  etaSeconds,
-}: Progress): Record<'label' | 'amount' | 'rate' | 'eta', string> {
-  return {
-    label: LABELS[phase].padEnd(15),
-    amount: `${formatSize(done)} of ${formatSize(total)}`,
-    rate: formatSize(Math.round(bytesPerSecond)),
-    eta: etaSeconds === undefined ? '?' : `${Math.ceil(etaSeconds)} s`,
-  }
+function describe({ done, total, bytesWritten, bytesPerSecond, etaSeconds }: Progress): string {
+  if (total === 0) return `${formatSize(bytesWritten)} written`
+  const left = etaSeconds === undefined ? '?' : `${Math.ceil(etaSeconds)} s`
+  return `${formatSize(done)} of ${formatSize(total)}, ${formatSize(Math.round(bytesPerSecond))}/s, ${left} left`
 }

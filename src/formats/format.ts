@@ -36,6 +36,10 @@ export interface ImageFacts {
   readonly warnings: readonly string[]
   /** Names of other files that the image refers to. None of them is ever opened unasked. */
   readonly backingFile?: string
+  /** The backing file's format, where the image states it. */
+  readonly backingFormat?: string
+  /** The parent's unique id, where the image states it. */
+  readonly parentId?: string
   readonly dataFile?: string
   /** The method, when guest data is encrypted. */
   readonly encryption?: string
@@ -161,8 +165,12 @@ export interface PlanInput {
 
 /** What a reader may make use of beside the source. */
 export interface ReadContext {
-  /** Other files that the image names. Without it, none of them is opened. */
+  /** Files that are parts of the image itself, such as a VMDK's extents. Without it, none of them is opened. */
   readonly companions?: Companions | undefined
+  /** Other images that this one builds on: backing file, parent, data file. Without it, none of them is opened. */
+  readonly backing?: Companions | undefined
+  /** Id or name of the internal snapshot to read instead of the active disk. */
+  readonly snapshot?: string | undefined
 }
 
 /** Reads one format. */

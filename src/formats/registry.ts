@@ -1,6 +1,7 @@
-import { DiskferryError } from '../bytes/errors.ts'
+import { DiskferryError, tooLarge } from '../bytes/errors.ts'
 import type { Companions } from '../io/companions.ts'
 import { readClipped, type Source } from '../io/source.ts'
+import { MAX_CHAIN, overlay } from './backing-chain.ts'
 import type { DiskImage, ImageFormat, ImageWriter } from './format.ts'
 import { PROBE_HEAD, PROBE_TAIL, type ProbeWindow } from './format.ts'
 import type { OptionValues } from './options.ts'
@@ -19,8 +20,12 @@ export const formats: readonly ImageFormat[] = [raw, qcow2, vhd, vmdk, zvhd, zvh
 export interface OpenOptions {
   /** The format, when the caller knows it. It is believed: nothing is probed. */
   from?: string | undefined
-  /** Other files that the image names, such as a VMDK's extents. Without it, none of them is opened. */
+  /** Files that are parts of the image itself, such as a VMDK's extents. Without it, none of them is opened. */
   companions?: Companions | undefined
+  /** Other images that this one builds on: backing file, parent, data file. Without it, none of them is opened. */
+  backing?: Companions | undefined
+  /** Id or name of an internal snapshot (qcow2) to read instead of the active disk. */
+  snapshot?: string | undefined
 }
 
 /**
@@ -29,10 +34,59 @@ export interface OpenOptions {
  * @throws DiskferryError `ambiguous-format` when two formats claim it, `unsupported-format` when its format can't be
  *   read, `malformed` or `truncated` when its headers lie
  */
-export async function openImage(source: Source, { from, companions }: OpenOptions = {}): Promise<DiskImage> {
+export async function openImage(source: Source, options: OpenOptions = {}): Promise<DiskImage> {
+  return openChain(source, options, 1)
+}
+
+async function openChain(
+  source: Source,
+  { from, companions, backing, snapshot }: OpenOptions,
+  depth: number,
+): Promise<DiskImage> {
   const format = from === undefined ? await probe(source) : formatNamed(from)
-  if (format.reader !== undefined) return format.reader.open(source, { companions })
-  throw new DiskferryError(
+  if (format.reader === undefined) throw unreadable(source, format)
+  if (snapshot !== undefined && format.name !== qcow2.name) {
+    throw new DiskferryError('usage', `${format.name} has no internal snapshots`, { found: snapshot })
+  }
+  const image = await format.reader.open(source, { companions, backing, snapshot })
+  const { backingFile } = image.facts
+  if (backingFile === undefined || backing === undefined) return image
+  try {
+    return await openParent(image, backingFile, backing, depth)
+  } catch (error) {
+    await image.close?.()
+    throw error
+  }
+}
+
+/** Opens the parent that an image names, if the caller hands it over. */
+async function openParent(
+  image: DiskImage,
+  backingFile: string,
+  backing: Companions,
+  depth: number,
+): Promise<DiskImage> {
+  if (depth >= MAX_CHAIN) {
+    throw tooLarge('backing chain', { found: `more than ${MAX_CHAIN} images`, expected: `at most ${MAX_CHAIN}` })
+  }
+  const source = await backing.open(backingFile)
+  if (source === undefined) return image
+  try {
+    const parent = await openChain(source, { from: image.facts.backingFormat, companions: backing, backing }, depth + 1)
+    return overlay(image, { ...parent, close: () => closeAll(parent, source) })
+  } catch (error) {
+    await source.close?.()
+    throw error
+  }
+}
+
+async function closeAll(image: DiskImage, source: Source): Promise<void> {
+  await image.close?.()
+  await source.close?.()
+}
+
+function unreadable(source: Source, format: ImageFormat): DiskferryError {
+  return new DiskferryError(
     'unsupported-format',
     `${source.name ?? 'the source'} is ${format.title}, which can't be read`,
     {

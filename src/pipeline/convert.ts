@@ -2,7 +2,7 @@ import { performance } from 'node:perf_hooks'
 import type { Readable } from 'node:stream'
 import { crc32cToHex } from '../bytes/crc32c.ts'
 import { DiskferryError } from '../bytes/errors.ts'
-import type { DiskImage, FormatName, Layout } from '../formats/format.ts'
+import type { DiskImage, Layout } from '../formats/format.ts'
 import { readOptions } from '../formats/options.ts'
 import { openImage, type WriterOptions, writerNamed } from '../formats/registry.ts'
 import { fileTarget } from '../io/file-target.ts'
@@ -14,15 +14,13 @@ import type { Job } from './job.ts'
 import { createPool, type Pool, type PoolOptions } from './pool.ts'
 import { type ProgressListener, ProgressMeter } from './progress.ts'
 import { seedOf } from './seed.ts'
-import { openSource, type SourceInput } from './source-input.ts'
+import { companionsOf, type OpenInput, openSource, type SourceInput } from './source-input.ts'
 import { survey } from './survey.ts'
 import { transfer } from './transfer.ts'
 
 /** What to convert, and into what. */
-export interface ConversionOptions<T extends keyof WriterOptions = keyof WriterOptions> extends PoolOptions {
+export interface ConversionOptions<T extends keyof WriterOptions = keyof WriterOptions> extends PoolOptions, OpenInput {
   source: SourceInput
-  /** The source's format, when it is known. It is believed, where otherwise the first and last bytes are probed. */
-  from?: FormatName | undefined
   to: T
   /** Options of the target's format. */
   options?: WriterOptions[T] | undefined
@@ -116,7 +114,7 @@ interface Prepared {
 }
 
 async function prepare<T extends keyof WriterOptions>(options: ConversionOptions<T>): Promise<Prepared> {
-  const { from, to, keepZeros = false, signal } = options
+  const { to, keepZeros = false, signal } = options
   const writer = writerNamed(to)
   const writerOptions = readOptions(writer.options, options.options ?? {}, to)
   signal?.throwIfAborted()
@@ -129,7 +127,8 @@ async function prepare<T extends keyof WriterOptions>(options: ConversionOptions
     if (options.pool === undefined) opened.push(pool)
     const source = await openSource(options.source)
     if (source !== options.source) opened.push(source)
-    const image = await openImage(source, { from })
+    const image = await openImage(source, { companions: companionsOf(options.source), ...openOptions(options) })
+    opened.push(image)
     assertSafeImage(image)
     const meter = new ProgressMeter(options.onProgress)
     const unitSize = writer.unitSize(image.virtualSize, writerOptions)
@@ -141,6 +140,10 @@ async function prepare<T extends keyof WriterOptions>(options: ConversionOptions
     await close()
     throw error
   }
+}
+
+function openOptions({ from, companions, backing, snapshot }: OpenInput): OpenInput {
+  return { from, backing, snapshot, ...(companions !== undefined && { companions }) }
 }
 
 async function run(prepared: Prepared, target: Target, started: number): Promise<ConvertResult> {

@@ -2,8 +2,9 @@ import { isDiskferryError } from '../bytes/errors.ts'
 import { EXTENT_WIDTH, Extent, Kind } from '../formats/extents.ts'
 import type { DiskImage, FormatName, ImageFacts } from '../formats/format.ts'
 import { openImage } from '../formats/registry.ts'
+import type { Source } from '../io/source.ts'
 import { checkImage, type ImageViolation } from '../rules/image-safety.ts'
-import { openSource, type SourceInput } from './source-input.ts'
+import { companionsOf, type OpenInput, openSource, type SourceInput } from './source-input.ts'
 
 /** How the guest's bytes are kept. */
 export interface Allocation {
@@ -31,27 +32,34 @@ export interface Inspection extends ImageFacts {
   readonly violations: readonly ImageViolation[]
 }
 
-export interface InspectOptions {
-  from?: FormatName | undefined
+export interface InspectOptions extends OpenInput {
   signal?: AbortSignal | undefined
 }
 
 /** Reads an image's headers and tables, and none of its data. */
-export async function inspect(input: SourceInput, { from, signal }: InspectOptions = {}): Promise<Inspection> {
+export async function inspect(input: SourceInput, options: InspectOptions = {}): Promise<Inspection> {
   const source = await openSource(input)
   try {
-    const image = await openImage(source, { from })
-    return {
-      name: source.name ?? 'source',
-      format: image.format,
-      virtualSize: image.virtualSize,
-      storedSize: source.size,
-      ...image.facts,
-      ...(await readAllocation(image, signal)),
-      violations: checkImage(image),
+    const image = await openImage(source, { companions: companionsOf(input), ...options })
+    try {
+      return await describe(image, source, options.signal)
+    } finally {
+      await image.close?.()
     }
   } finally {
     if (source !== input) await source.close?.()
+  }
+}
+
+async function describe(image: DiskImage, source: Source, signal: AbortSignal | undefined): Promise<Inspection> {
+  return {
+    name: source.name ?? 'source',
+    format: image.format,
+    virtualSize: image.virtualSize,
+    storedSize: source.size,
+    ...image.facts,
+    ...(await readAllocation(image, signal)),
+    violations: checkImage(image),
   }
 }
 
@@ -63,7 +71,8 @@ async function readAllocation(
   try {
     return { allocation: await sumAllocation(image, signal) }
   } catch (error) {
-    if (isDiskferryError(error, 'unsupported-feature')) return { unreadable: error.message }
+    if (isDiskferryError(error, 'unsupported-feature') || isDiskferryError(error, 'unsafe-image'))
+      return { unreadable: error.message }
     throw error
   }
 }

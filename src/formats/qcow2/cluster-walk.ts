@@ -10,6 +10,7 @@ import {
   EXTENDED_L2,
   hostOffset,
   isCompressed,
+  isCopied,
   isZeroCluster,
   SUBCLUSTERS,
 } from './spec.ts'
@@ -17,19 +18,42 @@ import {
 /** Extents that make a batch: enough to hide what a batch costs, few enough to stay in the cache. */
 const BATCH = 1024
 
+const NOT_ALLOCATED = -1
+
+/** The L1 table of the active disk, or of a snapshot. */
+export interface GuestDisk {
+  readonly l1TableOffset: number
+  readonly l1Size: number
+  readonly virtualSize: number
+}
+
+export interface ClusterWalkInput {
+  readonly source: Source
+  readonly header: Qcow2Header
+  readonly disk: GuestDisk
+  /** Where standard clusters lie in what the image reads from: in the file itself, or in a data file behind it. */
+  readonly data: { readonly base: number; readonly size: number }
+  /** What a cluster is that the tables do not map. */
+  readonly unallocated: Kind
+}
+
 /** Walks L1 and L2 tables in guest order. One L2 table is in memory at a time. */
 export class ClusterWalk {
   readonly #source: Source
   readonly #header: Qcow2Header
+  readonly #disk: GuestDisk
+  readonly #data: ClusterWalkInput['data']
   readonly #unallocated: Kind
   /** Bytes of an L2 entry. */
   readonly #entrySize: number
   /** Guest bytes that one L2 table covers. */
   readonly #l2Span: number
 
-  constructor(source: Source, header: Qcow2Header, unallocated: Kind) {
+  constructor({ source, header, disk, data, unallocated }: ClusterWalkInput) {
     this.#source = source
     this.#header = header
+    this.#disk = disk
+    this.#data = data
     this.#unallocated = unallocated
     this.#entrySize = hasExtendedL2(header) ? EXTENDED_ENTRY_SIZE : ENTRY_SIZE
     this.#l2Span = (header.clusterSize / this.#entrySize) * header.clusterSize
@@ -38,7 +62,7 @@ export class ClusterWalk {
   async *extents(start: number, end: number): AsyncGenerator<ExtentRows> {
     const extents = new ExtentCollector(start, end)
     const first = Math.floor(start / this.#l2Span)
-    const last = Math.ceil(end / this.#l2Span)
+    const last = Math.min(this.#disk.l1Size, Math.ceil(end / this.#l2Span))
     const l1 = await this.#readL1(first, last)
     for (let index = first; index < last; index++) {
       const at = (index - first) * ENTRY_SIZE
@@ -47,17 +71,19 @@ export class ClusterWalk {
       else this.#decodeL2(await this.#readL2(index, l2Offset), l2Offset, index * this.#l2Span, start, end, extents)
       if (extents.count >= BATCH) yield extents.take()
     }
+    const mapped = Math.max(start, last * this.#l2Span)
+    if (mapped < end) extents.add(mapped, end - mapped, this.#unallocated)
     if (extents.count > 0) yield extents.take()
   }
 
   async #readL1(first: number, last: number): Promise<Buffer> {
-    const offset = this.#header.l1TableOffset + first * ENTRY_SIZE
+    const offset = this.#disk.l1TableOffset + first * ENTRY_SIZE
     return asBuffer(await readExactly(this.#source, offset, (last - first) * ENTRY_SIZE))
   }
 
   async #readL2(index: number, offset: number): Promise<Buffer> {
-    const { clusterSize, l1TableOffset } = this.#header
-    const entryOffset = l1TableOffset + index * ENTRY_SIZE
+    const { clusterSize } = this.#header
+    const entryOffset = this.#disk.l1TableOffset + index * ENTRY_SIZE
     if (offset % clusterSize !== 0) {
       throw malformed(`qcow2 L2 table ${index}`, {
         found: offset,
@@ -95,8 +121,14 @@ export class ClusterWalk {
       if (isCompressed(high)) this.#addCompressed(extents, guest, high, low, l2Offset + at)
       else if (this.#entrySize === EXTENDED_ENTRY_SIZE) this.#addSubclusters(extents, guest, l2, at, l2Offset + at)
       else if (isZeroCluster(low)) this.#addZero(extents, guest, version, l2Offset + at)
-      else this.#addStandard(extents, guest, clusterSize, hostOffset(high, low), 0, l2Offset + at)
+      else this.#addStandard(extents, guest, clusterSize, this.#clusterAt(high, low), 0, l2Offset + at)
     }
+  }
+
+  /** Offset 0 says "not allocated", except in a data file, whose first cluster is marked by bit 63. */
+  #clusterAt(high: number, low: number): number {
+    const host = hostOffset(high, low)
+    return host === 0 && !(this.#data.base > 0 && isCopied(high)) ? NOT_ALLOCATED : host
   }
 
   #addCompressed(extents: ExtentCollector, guest: number, high: number, low: number, entryOffset: number): void {
@@ -113,13 +145,13 @@ export class ClusterWalk {
 
   /** "Extended L2 Entries": each of 32 subclusters is stored, zero, or neither; both at once is corruption. */
   #addSubclusters(extents: ExtentCollector, guest: number, l2: Buffer, at: number, entryOffset: number): void {
-    const host = hostOffset(l2.readUInt32BE(at), l2.readUInt32BE(at + 4))
+    const host = this.#clusterAt(l2.readUInt32BE(at), l2.readUInt32BE(at + 4))
     if (isZeroCluster(l2.readUInt32BE(at + 4))) {
       throw malformed('qcow2 extended L2 entry', { found: 'bit 0 set', expected: 'bit 0 clear', offset: entryOffset })
     }
     const zero = l2.readUInt32BE(at + ENTRY_SIZE)
     const stored = l2.readUInt32BE(at + ENTRY_SIZE + 4)
-    if ((zero & stored) !== 0 || (stored !== 0 && host === 0)) {
+    if ((zero & stored) !== 0 || (stored !== 0 && host === NOT_ALLOCATED)) {
       const found = `stored 0x${stored.toString(16)}, zero 0x${zero.toString(16)}, cluster at ${host}`
       throw malformed('qcow2 subclusters', {
         found,
@@ -145,7 +177,7 @@ export class ClusterWalk {
     entryOffset: number,
   ): void {
     const { clusterSize } = this.#header
-    if (host === 0) {
+    if (host === NOT_ALLOCATED) {
       extents.add(guest, length, this.#unallocated)
       return
     }
@@ -156,9 +188,10 @@ export class ClusterWalk {
         offset: entryOffset,
       })
     }
-    if (host >= this.#source.size) throw this.#pastEnd('cluster', host, entryOffset)
-    const stored = Math.max(0, Math.min(length, this.#source.size - host - into))
-    extents.add(guest, stored, Kind.stored, host + into)
+    const { base, size } = this.#data
+    if (host >= size) throw this.#pastEnd('cluster', host, entryOffset)
+    const stored = Math.max(0, Math.min(length, size - host - into))
+    extents.add(guest, stored, Kind.stored, base + host + into)
     extents.add(guest + stored, length - stored, Kind.zero)
   }
 

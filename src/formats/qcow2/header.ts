@@ -156,6 +156,7 @@ function readFacts(header: Header, cluster: Buffer, clusterSize: number): Qcow2H
   const incompatible = header.incompatibleFeatures
   const hasDataFile = (incompatible & EXTERNAL_DATA_FILE) !== 0n
   const backingFile = readBackingFile(header, cluster)
+  const backingFormat = extensions.get(ExtensionType.backingFormat)?.toString()
   const encryption =
     CRYPT_METHODS[header.cryptMethod] ?? (header.cryptMethod === 0 ? undefined : `method ${header.cryptMethod}`)
   const warnings = [
@@ -166,6 +167,7 @@ function readFacts(header: Header, cluster: Buffer, clusterSize: number): Qcow2H
     features: featureNames(incompatible),
     warnings,
     ...(backingFile !== undefined && { backingFile }),
+    ...(backingFormat !== undefined && { backingFormat }),
     ...(hasDataFile && { dataFile: extensions.get(ExtensionType.dataFile)?.toString() ?? '' }),
     ...(encryption !== undefined && { encryption }),
     details: {

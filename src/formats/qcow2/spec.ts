@@ -60,7 +60,12 @@ export const CRYPT_METHODS: Readonly<Record<number, string>> = { 1: 'AES', 2: 'L
 
 /** "Header extensions": type, length, data padded to 8 bytes. */
 export const headerExtension = struct('qcow2 header extension', 8, { type: [0, u32be], length: [4, u32be] })
-export const ExtensionType = { end: 0, featureNames: 0x6803f857, dataFile: 0x44415441 } as const
+export const ExtensionType = {
+  end: 0,
+  backingFormat: 0xe2792aca,
+  featureNames: 0x6803f857,
+  dataFile: 0x44415441,
+} as const
 
 export const MIN_CLUSTER_BITS = 9
 export const MAX_CLUSTER_BITS = 21
@@ -98,6 +103,11 @@ const HIGH = 2 ** 32
 /** Bits 9..55: host offset in bytes; 0 says "not allocated". */
 export function hostOffset(high: number, low: number): number {
   return (high & OFFSET_HIGH) * HIGH + ((low & OFFSET_LOW) >>> 0)
+}
+
+/** Bit 63. */
+export function isCopied(high: number): boolean {
+  return (high & COPIED_HIGH) !== 0
 }
 
 /** Bit 62 of an L2 entry. */
