@@ -19,13 +19,13 @@ export const imageRules: readonly ImageRule[] = [
     name: 'no-backing-file',
     description: 'the image needs another file, its backing file or parent, to be whole',
     check: ({ facts }) => facts.backingFile,
-    remedy: 'merge it first (qemu-img rebase -b "" or qemu-img convert, where the files can be trusted)',
+    remedy: 'allow the folder that holds it (--allow-backing, option backing), or merge the files first',
   },
   {
     name: 'no-data-file',
     description: 'the guest data lies in another file',
     check: ({ facts }) => facts.dataFile,
-    remedy: 'make an image that holds its data itself (qemu-img convert, where the files can be trusted)',
+    remedy: 'allow the folder that holds it (--allow-backing, option backing)',
   },
   {
     name: 'not-encrypted',

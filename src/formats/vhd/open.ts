@@ -67,19 +67,16 @@ async function openDynamic(source: Source, found: FoundFooter): Promise<DiskImag
   const tableOffset = assertTable(source, header, blocks)
   const details = { blockSize: header.blockSize, blocks, tableEntries: header.maxTableEntries }
   const isDifferencing = found.fields.diskType === DiskType.differencing
-  const table = { source, offset: tableOffset, blockSize: header.blockSize }
+  const table = { source, offset: tableOffset, blockSize: header.blockSize, isDifferencing }
   return {
     format: 'vhd',
     source,
     virtualSize,
     facts: {
       ...facts(isDifferencing ? 'differencing' : 'dynamic', found, details),
-      ...(isDifferencing && { backingFile: parentName(header) }),
+      ...(isDifferencing && parentOf(header)),
     },
-    extents(start = 0, end = virtualSize) {
-      if (isDifferencing) throw differencing(header)
-      return blockExtents(table, start, end)
-    },
+    extents: (start = 0, end = virtualSize) => blockExtents(table, start, end),
   }
 }
 
@@ -88,10 +85,13 @@ interface BlockTable {
   /** Byte offset of the BAT. */
   readonly offset: number
   readonly blockSize: number
+  /** What is not stored is in the parent. */
+  readonly isDifferencing: boolean
 }
 
 async function* blockExtents(table: BlockTable, start: number, end: number): AsyncGenerator<ExtentRows> {
-  const { source, offset, blockSize } = table
+  const { source, offset, blockSize, isDifferencing } = table
+  const unallocated = isDifferencing ? Kind.parent : Kind.hole
   const extents = new ExtentCollector(start, end)
   const last = Math.ceil(end / blockSize)
   for (let block = Math.floor(start / blockSize); block < last; block += BAT_BATCH) {
@@ -102,10 +102,33 @@ async function* blockExtents(table: BlockTable, start: number, end: number): Asy
       const sector = view.getUint32(i * BAT_ENTRY_SIZE)
       const guest = (block + i) * blockSize
       const length = Math.min(blockSize, end - guest)
-      if (sector === BAT_UNUSED) extents.add(guest, length, Kind.hole)
-      else extents.add(guest, length, Kind.stored, blockData(table, block + i, sector, length))
+      if (sector === BAT_UNUSED) {
+        extents.add(guest, length, unallocated)
+        continue
+      }
+      const host = blockData(table, block + i, sector, length)
+      if (isDifferencing) addSectors(extents, await readBitmap(table, sector), guest, length, host)
+      else extents.add(guest, length, Kind.stored, host)
     }
     yield extents.take()
+  }
+}
+
+function readBitmap({ source, blockSize }: BlockTable, sector: number): Promise<Uint8Array> {
+  return readExactly(source, sector * SECTOR, bitmapSize(blockSize))
+}
+
+/** "Differencing Hard Disk Images": a sector whose bit is 0 is the parent's. The first sector is the highest bit. */
+function addSectors(extents: ExtentCollector, bitmap: Uint8Array, guest: number, length: number, host: number): void {
+  for (let at = 0; at < length; at += SECTOR) {
+    const index = at / SECTOR
+    const isStored = ((bitmap[index >>> 3] as number) & (0x80 >>> (index & 7))) !== 0
+    extents.add(
+      guest + at,
+      Math.min(SECTOR, length - at),
+      isStored ? Kind.stored : Kind.parent,
+      isStored ? host + at : 0,
+    )
   }
 }
 
@@ -185,15 +208,9 @@ function facts(variant: string, { fields, warnings }: FoundFooter, details: Imag
   }
 }
 
-function parentName(header: DynamicHeader): string {
-  const name = new TextDecoder('utf-16be').decode(header.parentName)
-  return name.replace(/\0.*$/s, '')
-}
-
-function differencing(header: DynamicHeader): DiskferryError {
-  const found = parentName(header)
-  return new DiskferryError('unsupported-feature', `a differencing VHD needs its parent ${JSON.stringify(found)}`, {
-    found,
-    hint: 'merge the disk with its parent first',
-  })
+/** Names are often paths of the machine that made the disk: what counts is the file's own name, and the parent's id. */
+function parentOf(header: DynamicHeader): Pick<ImageFacts, 'backingFile' | 'parentId'> {
+  const path = new TextDecoder('utf-16be').decode(header.parentName).replace(/\0.*$/s, '')
+  const backingFile = path.slice(Math.max(path.lastIndexOf('/'), path.lastIndexOf('\\')) + 1)
+  return { backingFile, parentId: Buffer.from(header.parentUniqueId).toString('hex') }
 }
