@@ -15,12 +15,22 @@ export const recognised: readonly ImageFormat[] = [
     'qcow2',
   ),
   stub('luks', 'LUKS encrypted disk', ['luks'], magic(0, 'LUKS\xba\xbe'), 'qcow2'),
+  wrapper('gzip', 'a gzip file', ['gz'], magic(0, '\x1f\x8b\x08')),
+  wrapper('xz', 'an xz file', ['xz'], magic(0, '\xfd7zXZ\0')),
+  wrapper('zstd', 'a zstd file', ['zst'], magic(0, '\x28\xb5\x2f\xfd')),
+  wrapper('bzip2', 'a bzip2 file', ['bz2'], magic(0, 'BZh')),
 ]
 
 type Probe = (window: ProbeWindow) => boolean
 
 function stub(name: string, title: string, extensions: string[], matches: Probe, instead: string): ImageFormat {
   const refusal = `convert it to ${instead} with the tool that made it, or with qemu-img`
+  return { name, title, extensions, probe: (window) => (matches(window) ? name : undefined), refusal }
+}
+
+/** A compressed file round an image. Nothing inside it can be found without unpacking everything before. */
+function wrapper(name: string, title: string, extensions: string[], matches: Probe): ImageFormat {
+  const refusal = `unpack it first, with ${name} -d: a disk's blocks can't be found inside it`
   return { name, title, extensions, probe: (window) => (matches(window) ? name : undefined), refusal }
 }
 

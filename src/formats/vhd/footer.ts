@@ -1,16 +1,9 @@
+import { complementSum } from '../../bytes/complement-sum.ts'
 import { DiskferryError, malformed } from '../../bytes/errors.ts'
 import { SECTOR } from '../../bytes/units.ts'
 import { readClipped, type Source } from '../../io/source.ts'
-import {
-  checksum,
-  FOOTER_COOKIE,
-  FOOTER_SIZE,
-  type Footer,
-  footer,
-  LARGEST_GEOMETRY,
-  OLD_FOOTER_SIZE,
-  sizeOfGeometry,
-} from './spec.ts'
+import { LARGEST_GEOMETRY, sizeOfGeometry } from '../chs.ts'
+import { FOOTER_COOKIE, FOOTER_SIZE, type Footer, footer, OLD_FOOTER_SIZE } from './spec.ts'
 
 export interface FoundFooter {
   readonly fields: Footer
@@ -52,7 +45,7 @@ function decodeFooter(bytes: Uint8Array): Footer | string {
   if (bytes.length < FOOTER_SIZE) return `only ${bytes.length} bytes`
   if (Buffer.from(bytes).toString('latin1', 0, 8) !== FOOTER_COOKIE) return 'no cookie'
   const fields = footer.decode(bytes)
-  const computed = checksum(bytes.subarray(0, FOOTER_SIZE), footer.offsetOf('checksum'))
+  const computed = complementSum(bytes.subarray(0, FOOTER_SIZE), footer.offsetOf('checksum'))
   return fields.checksum === computed ? fields : `checksum ${fields.checksum} where the bytes give ${computed}`
 }
 

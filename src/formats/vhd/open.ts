@@ -1,3 +1,4 @@
+import { complementSum } from '../../bytes/complement-sum.ts'
 import { DiskferryError, malformed, tooLarge, truncated } from '../../bytes/errors.ts'
 import { formatSize, isPowerOfTwo, SECTOR } from '../../bytes/units.ts'
 import { isZero } from '../../bytes/zeros.ts'
@@ -9,7 +10,6 @@ import {
   BAT_ENTRY_SIZE,
   BAT_UNUSED,
   bitmapSize,
-  checksum,
   DiskType,
   DYNAMIC_COOKIE,
   type DynamicHeader,
@@ -155,7 +155,7 @@ async function readDynamicHeader(source: Source, { dataOffset }: Footer): Promis
   if (header.cookie !== DYNAMIC_COOKIE) {
     throw malformed('VHD dynamic header', { found: JSON.stringify(header.cookie), expected: DYNAMIC_COOKIE, offset })
   }
-  const computed = checksum(bytes, dynamicHeader.offsetOf('checksum'))
+  const computed = complementSum(bytes, dynamicHeader.offsetOf('checksum'))
   if (header.checksum !== computed) {
     throw malformed('VHD dynamic header checksum', {
       found: header.checksum,

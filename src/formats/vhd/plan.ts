@@ -1,13 +1,14 @@
+import { complementSum } from '../../bytes/complement-sum.ts'
 import { DiskferryError } from '../../bytes/errors.ts'
 import type { UnitMap } from '../../bytes/unit-map.ts'
 import { alignUp, formatSize, GiB, KiB, MiB, SECTOR } from '../../bytes/units.ts'
+import { geometryOf } from '../chs.ts'
 import type { ExactLayout, ImageWriter, PlanInput, Region } from '../format.ts'
 import type { OptionTable, OptionValues } from '../options.ts'
 import {
   BAT_ENTRY_SIZE,
   BAT_UNUSED,
   bitmapSize,
-  checksum,
   DEFAULT_BLOCK_SIZE,
   DiskType,
   DYNAMIC_COOKIE,
@@ -17,7 +18,6 @@ import {
   FOOTER_SIZE,
   type Footer,
   footer,
-  geometryOf,
   MAX_DISK_SIZE,
   NO_DATA_OFFSET,
   VERSION,
@@ -189,7 +189,7 @@ function uuidFrom(seed: Uint8Array): Buffer {
 function encodeFooter(fields: Footer): Buffer {
   const bytes = footer.encode(fields)
   const offset = footer.offsetOf('checksum')
-  bytes.writeUInt32BE(checksum(bytes, offset), offset)
+  bytes.writeUInt32BE(complementSum(bytes, offset), offset)
   return bytes
 }
 
@@ -207,6 +207,6 @@ function encodeDynamicHeader(tableOffset: number, entries: number, blockSize: nu
     parentName: new Uint8Array(512),
   })
   const offset = dynamicHeader.offsetOf('checksum')
-  bytes.writeUInt32BE(checksum(bytes, offset), offset)
+  bytes.writeUInt32BE(complementSum(bytes, offset), offset)
   return bytes
 }

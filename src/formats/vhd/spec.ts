@@ -70,39 +70,3 @@ export const MAX_DISK_SIZE = 2040 * GiB
 export function bitmapSize(blockSize: number): number {
   return Math.ceil(blockSize / SECTOR / 8 / SECTOR) * SECTOR
 }
-
-/** One's complement of the sum of all bytes, with the checksum field taken as zero. */
-export function checksum(bytes: Uint8Array, fieldOffset: number): number {
-  let sum = 0
-  for (let at = 0; at < bytes.length; at++) {
-    if (at < fieldOffset || at >= fieldOffset + 4) sum += bytes[at] as number
-  }
-  return ~sum >>> 0
-}
-
-export interface Geometry {
-  cylinders: number
-  heads: number
-  sectorsPerTrack: number
-}
-export const LARGEST_GEOMETRY: Geometry = { cylinders: 65535, heads: 16, sectorsPerTrack: 255 }
-
-/** "Appendix: CHS Calculation". It truncates: the product is at most the disk's size. */
-export function geometryOf(size: number): Geometry {
-  const { cylinders: most, heads: mostHeads, sectorsPerTrack: mostSectors } = LARGEST_GEOMETRY
-  const totalSectors = Math.min(Math.floor(size / SECTOR), most * mostHeads * mostSectors)
-  if (totalSectors >= 65535 * 16 * 63) return geometry(totalSectors, 255, 16)
-  const heads = Math.max(4, Math.ceil(Math.floor(totalSectors / 17) / 1024))
-  if (heads <= 16 && Math.floor(totalSectors / 17) < heads * 1024) return geometry(totalSectors, 17, heads)
-  if (Math.floor(totalSectors / 31) < 16 * 1024) return geometry(totalSectors, 31, 16)
-  return geometry(totalSectors, 63, 16)
-}
-
-function geometry(totalSectors: number, sectorsPerTrack: number, heads: number): Geometry {
-  return { cylinders: Math.floor(Math.floor(totalSectors / sectorsPerTrack) / heads), heads, sectorsPerTrack }
-}
-
-/** Bytes that a geometry spans. */
-export function sizeOfGeometry({ cylinders, heads, sectorsPerTrack }: Geometry): number {
-  return cylinders * heads * sectorsPerTrack * SECTOR
-}

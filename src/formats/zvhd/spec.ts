@@ -3,8 +3,10 @@
  * (ims-qemu-img, 2018). Not known: what creator version 1.3 changed, whether the service that imports these files adds
  * fields, and whether it looks at geometry, type or uuid.
  */
+import { complementSum } from '../../bytes/complement-sum.ts'
 import { raw, size64le, struct, text, u8, u32le, u64le, type Values } from '../../bytes/struct.ts'
-import { GiB, KiB, MiB, SECTOR } from '../../bytes/units.ts'
+import { GiB, KiB, MiB } from '../../bytes/units.ts'
+import { geometryOf } from '../chs.ts'
 
 export const HEADER_SIZE = 4096
 /** Readers compare six bytes of it. */
@@ -100,28 +102,11 @@ export const indexEntry = struct('ZVHD2 index entry', 16, {
 })
 
 export function checksum(header: Uint8Array): number {
-  const field = zvhdHeader.offsetOf('checksum')
-  let sum = 0
-  for (let at = 0; at < CHECKSUMMED_BYTES; at++) {
-    if (at < field || at >= field + 4) sum += header[at] as number
-  }
-  return ~sum >>> 0
+  return complementSum(header.subarray(0, CHECKSUMMED_BYTES), zvhdHeader.offsetOf('checksum'))
 }
 
-const LARGEST = { cylinders: 65535, heads: 16, sectors: 255 }
-
-/** VHD's rule for cylinders, heads and sectors, packed into 32 bits. */
-export function geometryOf(size: number): number {
-  const total = Math.min(Math.floor(size / SECTOR), LARGEST.cylinders * LARGEST.heads * LARGEST.sectors)
-  const { sectors, heads } = trackOf(total)
-  const cylinders = Math.floor(Math.floor(total / sectors) / heads)
-  return ((cylinders << 16) | (heads << 8) | sectors) >>> 0
-}
-
-function trackOf(total: number): { sectors: number; heads: number } {
-  if (total >= 65535 * 16 * 63) return { sectors: LARGEST.sectors, heads: LARGEST.heads }
-  const tracks = Math.floor(total / 17)
-  const heads = Math.max(4, Math.ceil(tracks / 1024))
-  if (heads <= 16 && tracks < heads * 1024) return { sectors: 17, heads }
-  return { sectors: Math.floor(total / 31) < 16 * 1024 ? 31 : 63, heads: 16 }
+/** Cylinders, heads and sectors in 32 bits. */
+export function packedGeometry(size: number): number {
+  const { cylinders, heads, sectorsPerTrack } = geometryOf(size)
+  return ((cylinders << 16) | (heads << 8) | sectorsPerTrack) >>> 0
 }
