@@ -19,7 +19,10 @@ export function pack(unit: Uint8Array, { codec, level, windowBits = 15, openEnde
   return codec === 'zlib' ? deflateSync(unit, options) : deflateRawSync(unit, options)
 }
 
-/** Bytes that `size` bytes pack into, at most: what does not shrink is stored in blocks, each with a few bytes round it. */
+/**
+ * Bytes that `size` bytes pack into, at most, by any codec: zlib's own bound for windows smaller than 32 KiB
+ * (`deflateBound`), which can't store what does not shrink as it is.
+ */
 export function packBound(size: number): number {
-  return size + Math.ceil(size / 1024) + 128
+  return size + Math.ceil(size / 8) + Math.ceil(size / 64) + 128
 }

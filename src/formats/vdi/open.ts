@@ -15,7 +15,7 @@ const VARIANTS: Readonly<Record<number, string>> = {
   [ImageType.differencing]: 'differencing',
 }
 
-/** Opens a dynamic, fixed or differencing VDI. The last one's free blocks are in its parent, which it knows by UUID. */
+/** Opens a dynamic, fixed or differencing VDI. The last one's free blocks are in its parent, of which it knows no name. */
 export async function open(source: Source): Promise<DiskImage> {
   const header = await readHeader(source)
   const { diskSize, blockSize, blocks, blocksAllocated, type } = header
@@ -29,8 +29,8 @@ export async function open(source: Source): Promise<DiskImage> {
       variant: VARIANTS[type] ?? String(type),
       features: [],
       warnings: [],
-      ...(parent !== undefined && { backingFile: parent }),
-      details: { blockSize, blocks, blocksAllocated, uuid: formatUuid(header.uuid) },
+      ...(parent !== undefined && { backingFile: parent, parentId: parent }),
+      details: { blockSize, blocks, blocksAllocated, uniqueId: formatUuid(header.uuid) },
     },
     extents(start = 0, end = diskSize) {
       return blockExtents(source, header, unallocated, start, end)

@@ -4,10 +4,20 @@ import { readExactly, type Source } from '../../io/source.ts'
 import { ExtentCollector, type ExtentRows, Kind } from '../extents.ts'
 import type { Metadata } from './metadata.ts'
 import type { Place } from './regions.ts'
-import { BAT_ENTRY_SIZE, BlockState, blockOffset, blockState, REGION_ALIGNMENT, SECTORS_PER_CHUNK } from './spec.ts'
+import {
+  BAT_ENTRY_SIZE,
+  BITMAP_BLOCK_SIZE,
+  BITMAP_PRESENT,
+  BlockState,
+  blockOffset,
+  blockState,
+  REGION_ALIGNMENT,
+  SECTORS_PER_CHUNK,
+} from './spec.ts'
 
-/** Blocks whose entries are read at once. */
+/** Blocks whose entries are read at once, and extents that make a batch. */
 const BAT_BATCH = 8 * 1024
+const BATCH = 1024
 
 /** 2.5 "BAT": where each payload block lies. */
 export class BlockTable {
@@ -24,7 +34,7 @@ export class BlockTable {
     this.#metadata = metadata
     this.#chunkRatio = (SECTORS_PER_CHUNK * metadata.logicalSectorSize) / metadata.blockSize
     const blocks = Math.ceil(metadata.virtualSize / metadata.blockSize)
-    const needed = blocks === 0 ? 0 : (this.#indexOf(blocks - 1) + 1) * BAT_ENTRY_SIZE
+    const needed = blocks === 0 ? 0 : this.#entriesFor(blocks) * BAT_ENTRY_SIZE
     if (needed > region.length) {
       const expected = `at least ${needed} bytes for ${blocks} blocks`
       throw malformed('VHDX BAT region', { found: region.length, expected, offset: region.offset })
@@ -36,55 +46,122 @@ export class BlockTable {
   }
 
   #indexOf(block: number): number {
-    return block + Math.floor(block / this.#chunkRatio)
+    return block + this.#chunkOf(block)
+  }
+
+  #chunkOf(block: number): number {
+    return Math.floor(block / this.#chunkRatio)
+  }
+
+  /** Entries of the first `blocks` blocks; with a parent the last chunk's bitmap counts too. */
+  #entriesFor(blocks: number): number {
+    if (this.#metadata.parent === undefined) return this.#indexOf(blocks - 1) + 1
+    return (this.#chunkOf(blocks - 1) + 1) * (this.#chunkRatio + 1)
   }
 
   async *extents(start: number, end: number): AsyncGenerator<ExtentRows> {
-    const { blockSize, virtualSize } = this.#metadata
+    const { blockSize } = this.#metadata
     const extents = new ExtentCollector(start, end)
     const last = Math.ceil(end / blockSize)
     for (let block = Math.floor(start / blockSize); block < last; ) {
       const stop = Math.min(block + BAT_BATCH, last)
-      const base = this.#indexOf(block)
-      const offset = this.#offset + base * BAT_ENTRY_SIZE
-      const length = (this.#indexOf(stop - 1) + 1 - base) * BAT_ENTRY_SIZE
-      const entries = asBuffer(await readExactly(this.#source, offset, length))
+      const window = await this.#readEntries(block, stop)
       for (; block < stop; block++) {
-        const at = (this.#indexOf(block) - base) * BAT_ENTRY_SIZE
-        const guest = block * blockSize
-        const guestLength = Math.min(blockSize, virtualSize - guest)
-        this.#add(extents, guest, guestLength, entries.readUInt32LE(at + 4), entries.readUInt32LE(at), offset + at)
+        await this.#addBlock(extents, block, window)
+        if (extents.count >= BATCH) yield extents.take()
       }
-      yield extents.take()
     }
+    if (extents.count > 0) yield extents.take()
+  }
+
+  async #readEntries(block: number, stop: number): Promise<EntryWindow> {
+    const first = this.#indexOf(block)
+    const offset = this.#offset + first * BAT_ENTRY_SIZE
+    const length = (this.#entriesFor(stop) - first) * BAT_ENTRY_SIZE
+    return new EntryWindow(asBuffer(await readExactly(this.#source, offset, length)), first, offset)
   }
 
   /** Blocks that hold nothing of worth read as zeros: one that was unmapped may, and does so everywhere. */
-  #add(extents: ExtentCollector, guest: number, length: number, high: number, low: number, entryOffset: number): void {
-    switch (blockState(low)) {
+  async #addBlock(extents: ExtentCollector, block: number, window: EntryWindow): Promise<void> {
+    const { blockSize, virtualSize, parent } = this.#metadata
+    const guest = block * blockSize
+    const length = Math.min(blockSize, virtualSize - guest)
+    const { state, host, place } = window.at(this.#indexOf(block))
+    switch (state) {
       case BlockState.notPresent:
-      case BlockState.undefined:
-        extents.add(guest, length, Kind.hole)
+        extents.add(guest, length, parent === undefined ? Kind.hole : Kind.parent)
         return
+      case BlockState.undefined:
       case BlockState.zero:
       case BlockState.unmapped:
       case BlockState.unmappedOld:
         extents.add(guest, length, Kind.zero)
         return
       case BlockState.fullyPresent:
-        extents.add(guest, length, Kind.stored, this.#hostOf(blockOffset(high, low), length, entryOffset))
+        this.#assertStored(host, length, place)
+        extents.add(guest, length, Kind.stored, host)
+        return
+      case BlockState.partiallyPresent:
+        if (parent === undefined) break
+        this.#assertStored(host, length, place)
+        this.#addSectors(extents, guest, length, host, await this.#readBitmap(block, window))
         return
     }
-    throw malformed('VHDX block state', { found: blockState(low), expected: '0 to 3, 5 or 6', offset: entryOffset })
+    throw malformed('VHDX block state', { found: state, expected: 'one that such a disk has', offset: place })
   }
 
-  #hostOf(host: number, length: number, entryOffset: number): number {
-    if (host < REGION_ALIGNMENT) {
-      const expected = `at least ${REGION_ALIGNMENT}`
-      throw malformed('VHDX block offset', { found: host, expected, offset: entryOffset })
+  /** The bits of one block, from its chunk's sector bitmap. */
+  async #readBitmap(block: number, window: EntryWindow): Promise<Uint8Array> {
+    const { state, host, place } = window.at((this.#chunkOf(block) + 1) * (this.#chunkRatio + 1) - 1)
+    if (state !== BITMAP_PRESENT) {
+      throw malformed('VHDX sector bitmap state', { found: state, expected: BITMAP_PRESENT, offset: place })
     }
-    if (host + length <= this.#source.size) return host
+    this.#assertStored(host, BITMAP_BLOCK_SIZE, place)
+    const length = BITMAP_BLOCK_SIZE / this.#chunkRatio
+    return readExactly(this.#source, host + (block % this.#chunkRatio) * length, length)
+  }
+
+  #addSectors(extents: ExtentCollector, guest: number, length: number, host: number, bitmap: Uint8Array): void {
+    const { logicalSectorSize } = this.#metadata
+    for (let at = 0; at < length; at += logicalSectorSize) {
+      const sector = at / logicalSectorSize
+      const isStored = ((bitmap[sector >>> 3] as number) & (1 << (sector & 7))) !== 0
+      if (isStored) extents.add(guest + at, logicalSectorSize, Kind.stored, host + at)
+      else extents.add(guest + at, logicalSectorSize, Kind.parent)
+    }
+  }
+
+  #assertStored(host: number, length: number, place: number): void {
+    if (host < REGION_ALIGNMENT) {
+      throw malformed('VHDX block offset', { found: host, expected: `at least ${REGION_ALIGNMENT}`, offset: place })
+    }
     const expected = host + length
-    throw truncated(`VHDX block ends at ${expected}`, { found: this.#source.size, expected, offset: entryOffset })
+    if (expected <= this.#source.size) return
+    throw truncated(`VHDX block ends at ${expected}`, { found: this.#source.size, expected, offset: place })
+  }
+}
+
+/** Some of the table's entries, in memory. */
+class EntryWindow {
+  readonly #bytes: Buffer
+  /** Number of the first entry, and its offset in the file. */
+  readonly #first: number
+  readonly #offset: number
+
+  constructor(bytes: Buffer, first: number, offset: number) {
+    this.#bytes = bytes
+    this.#first = first
+    this.#offset = offset
+  }
+
+  /** The entry's state, the offset that it holds, and its own place in the file. */
+  at(index: number): { state: number; host: number; place: number } {
+    const at = (index - this.#first) * BAT_ENTRY_SIZE
+    const low = this.#bytes.readUInt32LE(at)
+    return {
+      state: blockState(low),
+      host: blockOffset(this.#bytes.readUInt32LE(at + 4), low),
+      place: this.#offset + at,
+    }
   }
 }

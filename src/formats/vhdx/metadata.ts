@@ -2,7 +2,7 @@ import { DiskferryError, malformed, tooLarge, truncated } from '../../bytes/erro
 import { asBuffer } from '../../bytes/struct.ts'
 import { formatSize, isPowerOfTwo } from '../../bytes/units.ts'
 import { readExactly, type Source } from '../../io/source.ts'
-import { parentName } from './parent-locator.ts'
+import { type Parent, readParentLocator } from './parent-locator.ts'
 import type { Place } from './regions.ts'
 import {
   FileParameter,
@@ -33,8 +33,8 @@ export interface Metadata {
   readonly logicalSectorSize: number
   readonly physicalSectorSize: number | undefined
   readonly diskId: string | undefined
-  /** The parent's name, in a differencing disk. */
-  readonly parent: string | undefined
+  /** In a differencing disk. */
+  readonly parent: Parent | undefined
 }
 
 /** 2.6: the metadata table and the items that count for reading. */
@@ -118,9 +118,9 @@ async function readItem(source: Source, items: Items, name: ItemName, size?: num
   return asBuffer(await readExactly(source, offset, length))
 }
 
-async function readParent(source: Source, items: Items): Promise<string> {
+async function readParent(source: Source, items: Items): Promise<Parent> {
   const { offset } = items.get('parentLocator') ?? { offset: 0 }
-  return parentName(await readItem(source, items, 'parentLocator'), offset)
+  return readParentLocator(await readItem(source, items, 'parentLocator'), offset)
 }
 
 function assertMetadata({ blockSize, virtualSize, logicalSectorSize }: Metadata, offset: number): void {

@@ -1,11 +1,18 @@
 import { malformed } from '../../bytes/errors.ts'
 import { locatorEntry, locatorHeader } from './spec.ts'
 
+export interface Parent {
+  /** The file's own name: the rest of its path is that of another machine. */
+  readonly name: string
+  /** What the parent's header has as its `dataWriteGuid`. */
+  readonly id: string | undefined
+}
+
 /** Keys that tell where the parent is, the plainest first. */
 const NAME_KEYS = ['relative_path', 'absolute_win32_path', 'volume_path', 'parent_linkage']
 
-/** 2.6.2.6: the parent's name from its locator, which lies at `base` of the file. */
-export function parentName(locator: Buffer, base: number): string {
+/** 2.6.2.6: what a locator, which lies at `base` of the file, says of the parent. */
+export function readParentLocator(locator: Buffer, base: number): Parent {
   const { count } = locatorHeader.decode(locator)
   if (locatorHeader.size + count * locatorEntry.size > locator.length) {
     const expected = `as many as ${locator.length} bytes hold`
@@ -18,8 +25,10 @@ export function parentName(locator: Buffer, base: number): string {
     const value = textAt(locator, valueOffset, valueLength, base + at)
     values.set(textAt(locator, keyOffset, keyLength, base + at), value)
   }
-  const key = NAME_KEYS.find((name) => values.has(name))
-  return key === undefined ? 'a parent without a name' : (values.get(key) as string)
+  const path =
+    NAME_KEYS.map((name) => values.get(name)).find((value) => value !== undefined) ?? 'a parent without a name'
+  const name = path.slice(Math.max(path.lastIndexOf('/'), path.lastIndexOf('\\')) + 1)
+  return { name, id: values.get('parent_linkage')?.replace(/[{}]/g, '').toLowerCase() }
 }
 
 function textAt(locator: Buffer, offset: number, length: number, place: number): string {

@@ -124,6 +124,10 @@ export const SECTOR_SIZES: readonly number[] = [512, 4096]
 /** 2.5 "BAT": after the entries of each chunk's payload blocks comes one for its sector bitmap. */
 export const BAT_ENTRY_SIZE = 8
 export const SECTORS_PER_CHUNK = 2 ** 23
+/** 2.5.1.2 "Sector Bitmap BAT Entry States": the only other one is 0, not present. */
+export const BITMAP_PRESENT = 6
+/** 2.4: one bit for each sector of a chunk, the first one lowest; 0 says that the sector is in the parent. */
+export const BITMAP_BLOCK_SIZE = MiB
 
 /** 2.5.1.1 "Payload BAT Entry States", bits 0..2 of an entry. 5 was `unmapped` before version 1.00. */
 export const BlockState = {

@@ -7,11 +7,18 @@ import { MAX_DESCRIPTOR_SIZE, MAX_DISK_SIZE, MAX_EXTENTS, NO_PARENT_CID } from '
 /** "The Descriptor File": what of it matters to a reader. */
 export interface Descriptor {
   readonly createType: string | undefined
-  readonly cid: string | undefined
-  /** The parent's name, or its content id where no name is given; undefined when there is no parent. */
-  readonly parent: string | undefined
+  /** Changes with the disk's content: a child knows its parent by it. */
+  readonly contentId: string | undefined
+  /** Undefined when there is no parent. */
+  readonly parent: Parent | undefined
   readonly encryption: string | undefined
   readonly extents: readonly ExtentLine[]
+}
+
+export interface Parent {
+  /** The file's own name: the rest of its path is that of another machine. */
+  readonly name: string
+  readonly contentId: string
 }
 
 /** `RW 4192256 SPARSE "disk-s001.vmdk"`. Lengths and offsets in bytes. */
@@ -50,7 +57,7 @@ export function parseDescriptor(bytes: Buffer, base: number): Descriptor {
   assertExtents(extents, base)
   return {
     createType: values.get('createtype'),
-    cid: values.get('cid'),
+    contentId: values.get('cid')?.toLowerCase(),
     parent: parentOf(values),
     encryption: encryptionOf(values),
     extents,
@@ -126,10 +133,11 @@ function assertExtents(extents: readonly ExtentLine[], offset: number): void {
   throw tooLarge('VMDK disk size', { found: size, expected: `at most ${formatSize(MAX_DISK_SIZE)}`, offset })
 }
 
-function parentOf(values: ReadonlyMap<string, string>): string | undefined {
-  const cid = values.get('parentcid')
-  if (cid === undefined || Number.parseInt(cid, 16) === NO_PARENT_CID) return undefined
-  return values.get('parentfilenamehint') ?? `content id ${cid}`
+function parentOf(values: ReadonlyMap<string, string>): Parent | undefined {
+  const contentId = values.get('parentcid')?.toLowerCase()
+  if (contentId === undefined || Number.parseInt(contentId, 16) === NO_PARENT_CID) return undefined
+  const path = values.get('parentfilenamehint') ?? `content id ${contentId}`
+  return { name: path.slice(Math.max(path.lastIndexOf('/'), path.lastIndexOf('\\')) + 1), contentId }
 }
 
 /** vSphere keeps the wrapped key in the descriptor, and names the filter that encrypts. */

@@ -1,6 +1,7 @@
 import { ExtentCollector, type ExtentRows, Kind } from '../extents.ts'
 import type { Codec } from '../format.ts'
 import { type GrainPlace, GrainWalk } from './grains.ts'
+import { inFile } from './in-file.ts'
 import type { SparseExtent } from './sparse-extent.ts'
 
 /** A run of the disk that lies in one extent: in grains, or as it is. */
@@ -11,6 +12,8 @@ interface GrainPart {
   readonly end: number
   readonly extent: SparseExtent
   readonly place: GrainPlace
+  /** Of its file, where the disk has several. */
+  readonly name: string | undefined
 }
 
 interface PlainPart {
@@ -46,13 +49,13 @@ export class DiskParts {
     this.parts.push({ ...this.#take(length), kind: this.#hasParent ? Kind.zero : Kind.hole, host: 0 })
   }
 
-  /** The first `length` bytes of an extent whose file begins at `base` of the image's source. */
-  addGrains(extent: SparseExtent, length: number, base: number): void {
+  /** The first `length` bytes of an extent whose file, called `name`, begins at `base` of the image's source. */
+  addGrains(extent: SparseExtent, length: number, base: number, name?: string): void {
     const run = this.#take(length)
     const unallocated = this.#hasParent ? Kind.parent : Kind.hole
     const codec = this.#codecOf(extent.packing && extent.grainSize)
     const lastCodec = this.#codecOf(extent.packing?.lastUnit)
-    this.parts.push({ ...run, extent, place: { ...run, base, unallocated, codec, lastCodec } })
+    this.parts.push({ ...run, extent, name, place: { ...run, base, unallocated, codec, lastCodec } })
   }
 
   #take(length: number): { guest: number; end: number } {
@@ -71,9 +74,22 @@ export class DiskParts {
     const into = new ExtentCollector(start, end)
     for (const part of this.parts) {
       if (part.end <= start || part.guest >= end) continue
-      if ('extent' in part) yield* new GrainWalk(part.extent, part.place).extents(into, start, end)
+      if ('extent' in part) yield* grainExtents(part, into, start, end)
       else into.add(part.guest, part.end - part.guest, part.kind, part.host)
     }
     if (into.count > 0) yield into.take()
+  }
+}
+
+async function* grainExtents(
+  { extent, place, name }: GrainPart,
+  into: ExtentCollector,
+  start: number,
+  end: number,
+): AsyncGenerator<ExtentRows> {
+  try {
+    yield* new GrainWalk(extent, place).extents(into, start, end)
+  } catch (error) {
+    throw name === undefined ? error : inFile(name, error)
   }
 }

@@ -1,17 +1,11 @@
-import {
-  DiskferryError,
-  fromPlainError,
-  isDiskferryError,
-  malformed,
-  toPlainError,
-  truncated,
-} from '../../bytes/errors.ts'
+import { DiskferryError, malformed, truncated } from '../../bytes/errors.ts'
 import { asBuffer } from '../../bytes/struct.ts'
 import { SECTOR } from '../../bytes/units.ts'
 import { type Companions, isPlainName } from '../../io/companions.ts'
 import { readClipped, type Source } from '../../io/source.ts'
 import type { ExtentLine } from './descriptor.ts'
 import { readCowd, readSeSparse } from './esx-extents.ts'
+import { inFile } from './in-file.ts'
 import { type FileKind, fileKind } from './probe.ts'
 import type { SparseExtent } from './sparse-extent.ts'
 import { readSparseFile, sparseExtentOf } from './sparse-file.ts'
@@ -99,17 +93,14 @@ export async function readGrains(
   { name = '', type, length }: ExtentLine,
   file: Source,
 ): Promise<{ extent: SparseExtent; warnings: string[] }> {
-  const shownName = JSON.stringify(name)
   try {
     const { extent, warnings } = await readByKind(file, GRAIN_TYPES[type] ?? [])
     if (extent.capacity < length) {
       throw malformed('VMDK extent capacity', { found: extent.capacity, expected: `at least ${length} bytes` })
     }
-    const title = `${extent.title} extent ${shownName}`
-    return { extent: { ...extent, title }, warnings: warnings.map((warning) => `${shownName}: ${warning}`) }
+    return { extent, warnings: warnings.map((warning) => `${JSON.stringify(name)}: ${warning}`) }
   } catch (error) {
-    if (!isDiskferryError(error)) throw error
-    throw fromPlainError({ ...toPlainError(error), message: `${shownName}: ${error.message}` })
+    throw inFile(name, error)
   }
 }
 

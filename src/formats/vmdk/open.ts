@@ -131,7 +131,7 @@ async function splitDisk(
       disk.addFlat(length, base + start)
     } else {
       const grains = await readGrains(line, file)
-      disk.addGrains(grains.extent, length, base)
+      disk.addGrains(grains.extent, length, base, name)
       warnings.push(...grains.warnings)
     }
   }
@@ -174,14 +174,14 @@ function assertNotEncrypted({ encryption }: Descriptor): void {
 
 /** `variant` is what it looks like; the descriptor's own word for it goes first, as long as it is a word. */
 function factsOf(
-  { createType, cid, parent, encryption }: Descriptor,
+  { createType, contentId, parent, encryption }: Descriptor,
   { variant, details, ...facts }: ImageFacts,
 ): ImageFacts {
   return {
     ...facts,
     variant: createType !== undefined && /^\w{1,40}$/.test(createType) ? createType : variant,
-    ...(parent !== undefined && { backingFile: parent }),
+    ...(parent !== undefined && { backingFile: parent.name, parentId: parent.contentId }),
     ...(encryption !== undefined && { encryption }),
-    details: { ...details, ...(cid !== undefined && { contentId: cid }) },
+    details: { ...details, ...(contentId !== undefined && { uniqueId: contentId }) },
   }
 }
