@@ -15,7 +15,7 @@ export function alignDown(value: number, step: number): number {
 }
 
 export function isPowerOfTwo(value: number): boolean {
-  return Number.isSafeInteger(value) && value > 0 && Number.isInteger(Math.log2(value))
+  return Number.isSafeInteger(value) && value > 0 && 2 ** Math.round(Math.log2(value)) === value
 }
 
 const UNITS: Readonly<Record<string, number>> = { '': 1, B: 1, K: KiB, M: MiB, G: GiB, T: TiB }

@@ -23,6 +23,7 @@ export function descriptorSink(fd: number, name: string, close: () => Promise<vo
       return turn
     },
     end: () => undefined,
+    stop: () => undefined,
     async finish(): Promise<Receipt> {
       await turn
       await close()

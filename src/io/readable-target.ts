@@ -36,6 +36,10 @@ export function readableTarget(onAbandoned: () => void, name = 'stream'): Readab
     })
   }
 
+  const stop = (reason: unknown) => {
+    stream.destroy(reason instanceof Error ? reason : new Error(String(reason)))
+  }
+
   const sink: StreamSink = {
     kind: 'stream',
     holds: 0,
@@ -50,8 +54,9 @@ export function readableTarget(onAbandoned: () => void, name = 'stream'): Readab
       stream.push(null)
       return { location: `${name} of ${size} bytes` }
     },
+    stop,
     async abort(reason) {
-      stream.destroy(reason instanceof Error ? reason : new Error(String(reason)))
+      stop(reason)
       await turn.catch(() => undefined)
     },
   }

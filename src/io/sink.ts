@@ -75,4 +75,6 @@ export interface StreamSink extends SinkEnd {
   write(chunk: Chunk): Promise<void>
   /** No chunk follows the ones that have been handed over. Called once, before `finish`, without waiting for any. */
   end(): void
+  /** Something has failed: writes that wait, and later ones, reject. `abort` follows when nothing waits any more. */
+  stop(reason: unknown): void
 }

@@ -20,7 +20,7 @@ export async function transferPacked(job: Job<PackedLayout>, sink: Sink): Promis
   const output = outputTo(sink)
   const writer = layout.writer()
   const slots = Array.from({ length: pool.threads + 3 }, (): PackSlot => ({ buffer: undefined }))
-  const window = new WorkWindow<PackSlot>(slots, signal)
+  const window = new WorkWindow<PackSlot>(slots, signal, (error) => sink.kind === 'stream' && sink.stop(error))
   let turn: Promise<void> = output.append(writer.begin())
 
   /** Runs in the order of the units. */

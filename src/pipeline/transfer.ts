@@ -51,6 +51,7 @@ async function transferStream(job: Job<ExactLayout>, sink: StreamSink): Promise<
   const window = new WorkWindow<Slot>(
     Array.from({ length: buffers }, () => ({ buffer: undefined })),
     signal,
+    (error) => sink.stop(error),
   )
   let turn: Promise<unknown> = Promise.resolve()
   const options = { chunkSize: STREAM_CHUNK_SIZE, sparse: false, partSize: sink.partSize }
@@ -59,12 +60,13 @@ async function transferStream(job: Job<ExactLayout>, sink: StreamSink): Promise<
     const checksum = checksums.turn(plan)
     await window.start(async (slot) => {
       slot.buffer ??= new SharedArrayBuffer(STREAM_CHUNK_SIZE)
-      const made = pool.run('fill', await fillTask(job, plan, { buffer: slot.buffer }))
+      const { buffer } = slot
       const before = turn
+      const made = fillTask(job, plan, { buffer }).then((task) => pool.run('fill', task))
       const written = made.then(async ({ crc32c }) => {
         await before
         checksum.resolve(crc32c)
-        const bytes = Buffer.from(slot.buffer as SharedArrayBuffer, 0, plan.bufferLength)
+        const bytes = Buffer.from(buffer, 0, plan.bufferLength)
         return { done: sink.write({ offset: plan.start, bytes, crc32c }) }
       })
       turn = written
@@ -96,7 +98,6 @@ function bufferCount(threads: number, { holds, partSize = holds }: StreamSink): 
 async function fillTask({ image }: Job<ExactLayout>, plan: FillPlan, output: FillTask['output']): Promise<FillTask> {
   const { start, end, ops, literals, segments, bufferLength, runs } = plan
   const input = await taskInput(image.source, runs)
-
   return { input, codecs: image.codecs ?? [], start, end, ops, literals, segments, bufferLength, output }
 }
 

@@ -6,9 +6,11 @@ class Rounds<T> {
   readonly #free: T[]
   readonly #waiting: { resolve(item: T): void; reject(error: unknown): void }[] = []
   #failure: { error: unknown } | undefined
+  readonly #onStop: (error: unknown) => void
 
-  constructor(items: Iterable<T>) {
+  constructor(items: Iterable<T>, onStop: (error: unknown) => void) {
     this.#free = [...items]
+    this.#onStop = onStop
   }
 
   /** The next free item. Rejects once the set has been stopped. */
@@ -27,8 +29,10 @@ class Rounds<T> {
 
   /** Everyone who waits, now or later, is told `error`. The first error stays. */
   stop(error: unknown): void {
-    this.#failure ??= { error }
-    for (const { reject } of this.#waiting.splice(0)) reject(this.#failure.error)
+    if (this.#failure !== undefined) return
+    this.#failure = { error }
+    for (const { reject } of this.#waiting.splice(0)) reject(error)
+    this.#onStop(error)
   }
 
   get failure(): { readonly error: unknown } | undefined {
@@ -44,8 +48,9 @@ export class WorkWindow<T> {
   readonly #items: Rounds<T>
   readonly #running = new Set<Promise<void>>()
 
-  constructor(items: Iterable<T>, signal: AbortSignal | undefined) {
-    this.#items = new Rounds(items)
+  /** `onStop` is told the first failure at once: work that runs may be waiting for something that will not come now. */
+  constructor(items: Iterable<T>, signal: AbortSignal | undefined, onStop: (error: unknown) => void = () => undefined) {
+    this.#items = new Rounds(items, onStop)
     const stop = () => this.#items.stop(signal?.reason)
     if (signal?.aborted) stop()
     signal?.addEventListener('abort', stop, { once: true })

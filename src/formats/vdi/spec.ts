@@ -3,7 +3,7 @@
  * little-endian. Offsets and sizes are in bytes.
  */
 import { raw, size64le, struct, text, u32le, type Values } from '../../bytes/struct.ts'
-import { GiB, MiB, SECTOR } from '../../bytes/units.ts'
+import { MiB, SECTOR } from '../../bytes/units.ts'
 
 export const SIGNATURE = 0xbeda107f
 export const SIGNATURE_OFFSET = 64
@@ -14,7 +14,7 @@ export const header = struct('VDI header', 512, {
   signature: [SIGNATURE_OFFSET, u32le],
   /** Major in the upper half, minor in the lower. */
   version: [68, u32le],
-  /** Of what follows this field's predecessor: 400 with the guest's geometry, 384 without. */
+  /** Counts from this field on: 400 with the geometry that the guest's BIOS showed, 384 without. */
   headerSize: [72, u32le],
   type: [76, u32le],
   flags: [80, u32le],
@@ -50,4 +50,5 @@ export const MIN_BLOCK_SIZE = SECTOR
 export const MAX_BLOCK_SIZE = 256 * MiB
 /** QEMU's own limit: so many blocks of 1 MiB. */
 export const MAX_DISK_SIZE = 0x3fffffff * MiB
-export const MAX_BLOCK_EXTRA = GiB / 1024
+/** Ours: nobody has been seen to use any. */
+export const MAX_BLOCK_EXTRA = MiB

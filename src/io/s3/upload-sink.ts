@@ -102,9 +102,13 @@ class UploadSink implements StreamSink {
     }
   }
 
-  async abort(reason: unknown): Promise<void> {
+  stop(reason: unknown): void {
     this.#fail(reason)
     this.#requests.abort(reason)
+  }
+
+  async abort(reason: unknown): Promise<void> {
+    this.stop(reason)
     await this.#done.catch(() => undefined)
     if (this.#uploadId !== undefined) await this.#abortUpload(this.#uploadId)
   }
