@@ -23,7 +23,7 @@ export function fileTarget(path: string, { sync = false }: FileTargetOptions = {
     name: path,
     async open(job) {
       if (await isSpecial(path)) return openSpecial(path)
-      await assertNotSource(path, job.sourceFile)
+      await assertNotSource(path, job.sourceFiles ?? [])
       return openTemporary(path, job.size, sync)
     },
   }
@@ -38,12 +38,16 @@ async function isSpecial(path: string): Promise<boolean> {
 }
 
 /** Renaming over the source would destroy it. */
-async function assertNotSource(path: string, sourceFile: SourceFile | undefined): Promise<void> {
+async function assertNotSource(path: string, sourceFiles: readonly SourceFile[]): Promise<void> {
   const found = await stat(path, { bigint: true }).catch(() => undefined)
-  if (found === undefined || sourceFile === undefined) return
-  const source = fstatSync(sourceFile.fd, { bigint: true })
-  if (found.ino !== source.ino || found.dev !== source.dev) return
-  throw new DiskferryError('usage', `${path} is the source itself`, { hint: 'choose another name for the target' })
+  if (found === undefined) return
+  for (const { fd, name } of sourceFiles) {
+    const source = fstatSync(fd, { bigint: true })
+    if (found.ino !== source.ino || found.dev !== source.dev) continue
+    throw new DiskferryError('usage', `${path} is a source itself (${name})`, {
+      hint: 'choose another name for the target',
+    })
+  }
 }
 
 async function openSpecial(path: string): Promise<Sink> {

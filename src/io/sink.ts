@@ -18,8 +18,8 @@ export interface SinkJob {
   readonly sizeAtMost: number
   /** Aborts requests that are under way. */
   readonly signal?: AbortSignal | undefined
-  /** The source's file, so that a target can tell that it is the same one. */
-  readonly sourceFile?: SourceFile | undefined
+  /** The source's files, so that a target can tell that it is one of them. */
+  readonly sourceFiles?: readonly SourceFile[]
 }
 
 /** A run of the target's bytes that has been made. */

@@ -149,11 +149,15 @@ function openOptions({ from, companions, backing, snapshot }: OpenInput): OpenIn
 async function run(prepared: Prepared, target: Target, started: number): Promise<ConvertResult> {
   const { job, to, dataBytes } = prepared
   const { image, layout, meter, signal } = job
-  const sink = await target.open({ ...sizeOf(layout), signal, sourceFile: prepared.source.files?.[0] })
+  const sink = await target.open({
+    ...sizeOf(layout),
+    signal,
+    sourceFiles: sourcesOf(prepared).flatMap(({ files = [] }) => files),
+  })
   try {
     meter.begin('transfer', dataBytes)
     const summary = await transfer(job, sink)
-    await prepared.source.assertUnchanged?.()
+    for (const source of sourcesOf(prepared)) await source.assertUnchanged?.()
     signal?.throwIfAborted()
     meter.begin('finish', 0)
     const receipt = await sink.finish(summary)
@@ -183,6 +187,11 @@ async function discard(sink: Sink, error: unknown): Promise<void> {
   } catch (second) {
     if (error instanceof Error) error.cause ??= second
   }
+}
+
+/** What the caller named and, where that is something else, what the image reads from: extents, parents, data file. */
+function sourcesOf({ source, job }: Prepared): Source[] {
+  return source === job.image.source ? [source] : [source, job.image.source]
 }
 
 function sizeOf(layout: Layout): { size: number | undefined; sizeAtMost: number } {

@@ -15,7 +15,9 @@ const VARIANTS: Readonly<Record<number, string>> = {
   [ImageType.differencing]: 'differencing',
 }
 
-/** Opens a dynamic, fixed or differencing VDI. The last one's free blocks are in its parent, of which it knows no name. */
+/**
+ * Opens a dynamic, fixed or differencing VDI. The last one's free blocks are in its parent, of which it knows no name.
+ */
 export async function open(source: Source): Promise<DiskImage> {
   const header = await readHeader(source)
   const { diskSize, blockSize, blocks, blocksAllocated, type } = header

@@ -21,6 +21,8 @@ import {
   VERSION,
 } from './spec.ts'
 
+/** Extents that make a batch: enough to hide what a batch costs, few enough to stay in the cache. */
+const BATCH = 1024
 /** BAT entries read at once. */
 const BAT_BATCH = 16 * 1024
 
@@ -109,6 +111,7 @@ async function* blockExtents(table: BlockTable, start: number, end: number): Asy
       const host = blockData(table, block + i, sector, length)
       if (isDifferencing) addSectors(extents, await readBitmap(table, sector), guest, length, host)
       else extents.add(guest, length, Kind.stored, host)
+      if (extents.count >= BATCH) yield extents.take()
     }
     yield extents.take()
   }

@@ -79,8 +79,8 @@ export function checksumFault(bytes: Uint8Array, found: number, fieldOffset: num
 }
 
 /**
- * 2.3 "Log": what it holds has still to be written to the tables, which may be torn until then. An entry that belongs to
- * this file counts even where its checksum is wrong: better to refuse than to believe tables that nobody finished.
+ * 2.3 "Log": what it holds has still to be written to the tables, which may be torn until then. An entry that belongs
+ * to this file counts even where its checksum is wrong: better to refuse than to believe tables that nobody finished.
  */
 export async function readLog(source: Source, { logGuid, logLength, logOffset }: Header): Promise<string[]> {
   if (logGuid === NO_GUID) return []

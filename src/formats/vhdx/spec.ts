@@ -141,8 +141,8 @@ export const BlockState = {
 } as const
 
 /**
- * 2.5.1 "BAT Entry", read as two halves: `high` holds bits 32..63, `low` bits 0..31. Bits 20..63 are the block's offset in
- * MiB, so that with the bits below it masked off the entry is the offset in bytes.
+ * 2.5.1 "BAT Entry", read as two halves: `high` holds bits 32..63, `low` bits 0..31. Bits 20..63 are the block's offset
+ * in MiB, so that with the bits below it masked off the entry is the offset in bytes.
  */
 export function blockState(low: number): number {
   return low & 7

@@ -40,8 +40,8 @@ const KEY_LINE = /^([^=\s"]+)\s*=\s*(.*)$/
 const SHOWN = 80
 
 /**
- * Reads a descriptor, which begins at `base` of its file. Each line must be one that is known: a slip in an extent's line
- * would leave a piece of the disk out.
+ * Reads a descriptor, which begins at `base` of its file. Each line must be one that is known: a slip in an extent's
+ * line would leave a piece of the disk out.
  */
 export function parseDescriptor(bytes: Buffer, base: number): Descriptor {
   if (bytes.length > MAX_DESCRIPTOR_SIZE) {

@@ -21,8 +21,8 @@ import { readEmbeddedDescriptor, readSparseFile, type SparseFile, sparseExtentOf
 import { Flag, MAX_DESCRIPTOR_SIZE } from './spec.ts'
 
 /**
- * Opens a VMDK: a file that holds its descriptor and its grains, or a descriptor whose extents are files that the caller
- * hands over. Without those files the disk opens, to be inspected; its extents refuse.
+ * Opens a VMDK: a file that holds its descriptor and its grains, or a descriptor whose extents are files that the
+ * caller hands over. Without those files the disk opens, to be inspected; its extents refuse.
  */
 export async function open(source: Source, { companions }: ReadContext = {}): Promise<DiskImage> {
   const kind = fileKind(asBuffer(await readClipped(source, 0, SECTOR)))

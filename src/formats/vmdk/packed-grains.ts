@@ -2,10 +2,10 @@
 const MAX_PACKED_FACTOR = 2
 
 /**
- * Bounds for what a packed grain takes. Its marker knows exactly; but asking each would be one small read for each grain. A
- * grain ends at the latest where the next thing in the file begins, and so whatever its table knows of is a bound:
- * other grains, the table itself, the directory, the end of the file. Where grains lie one behind the other, the bounds
- * reach just over the next one's marker, so that all of them are one run of the file.
+ * Bounds for what a packed grain takes. Its marker knows exactly; but asking each would be one small read for each
+ * grain. A grain ends at the latest where the next thing in the file begins, and so whatever its table knows of is a
+ * bound: other grains, the table itself, the directory, the end of the file. Where grains lie one behind the other, the
+ * bounds reach just over the next one's marker, so that all of them are one run of the file.
  */
 export class PackedPlaces {
   /** Ascending. */

@@ -153,8 +153,8 @@ export const seSparseVolatileHeader = struct('seSparse volatile header', SECTOR,
 })
 
 /**
- * seSparse entries are 64 bits, read as two halves: `high` holds bits 32..63, `low` bits 0..31. Bits 60..63 are the type.
- * A directory's entry of type 1 is the number of a table, in bits 0..31.
+ * seSparse entries are 64 bits, read as two halves: `high` holds bits 32..63, `low` bits 0..31. Bits 60..63 are the
+ * type. A directory's entry of type 1 is the number of a table, in bits 0..31.
  */
 export const SeSparseTable = { none: 0, allocated: 1 } as const
 export const SeSparseGrain = { none: 0, unmapped: 1, zero: 2, allocated: 3 } as const
