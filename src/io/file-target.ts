@@ -70,6 +70,7 @@ async function openTemporary(path: string, size: number | undefined, sync: boole
   }
   return {
     kind: 'positioned',
+    name: path,
     fd: handle.fd,
     abort: discard,
     async finish() {

@@ -59,6 +59,8 @@ interface SinkEnd {
 export interface PositionedSink extends SinkEnd {
   readonly kind: 'positioned'
   readonly fd: number
+  /** What people call it, for messages. */
+  readonly name: string
 }
 
 /** A stream: takes chunks in order, each byte once. */

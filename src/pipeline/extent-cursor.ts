@@ -18,6 +18,9 @@ export class ExtentCursor {
   readonly #batches: AsyncIterator<ExtentRows>
   #rows: ExtentRows = new Float64Array(0)
   #row = 0
+  /** Guest offset up to which every byte of data has been cut or skipped. */
+  #accounted = 0
+  #skipped = 0
 
   constructor(image: DiskImage) {
     this.#batches = image.extents()[Symbol.asyncIterator]()
@@ -37,7 +40,9 @@ export class ExtentCursor {
   async #seek(at: number): Promise<boolean> {
     for (;;) {
       for (; this.#row < this.#rows.length; this.#row += EXTENT_WIDTH) {
-        if (at < this.#column(Extent.guest) + this.#column(Extent.length)) return true
+        const end = this.#column(Extent.guest) + this.#column(Extent.length)
+        this.#skipTo(Math.min(at, end))
+        if (at < end) return true
       }
       const next = await this.#batches.next()
       if (next.done) return false
@@ -46,9 +51,25 @@ export class ExtentCursor {
     }
   }
 
+  /** Data that nobody asks for: zeros that were found, and are left out. */
+  #skipTo(at: number): void {
+    const kind = this.#column(Extent.kind)
+    const from = Math.max(this.#accounted, this.#column(Extent.guest))
+    if ((kind === Kind.stored || kind === Kind.packed) && at > from) this.#skipped += at - from
+    this.#accounted = Math.max(this.#accounted, at)
+  }
+
+  /** Bytes of data that have been skipped since this was last asked. */
+  takeSkipped(): number {
+    const skipped = this.#skipped
+    this.#skipped = 0
+    return skipped
+  }
+
   #cut(at: number, end: number): Piece {
     const into = at - this.#column(Extent.guest)
     const length = Math.min(this.#column(Extent.length) - into, end - at)
+    this.#accounted = at + length
     const host = this.#column(Extent.host)
     switch (this.#column(Extent.kind)) {
       case Kind.stored:

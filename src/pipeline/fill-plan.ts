@@ -57,6 +57,11 @@ export class FillPlanner {
     return this.#position
   }
 
+  /** Source data that is left out counts as done with the plan under way. */
+  skip(dataBytes: number): void {
+    this.#dataBytes += dataBytes
+  }
+
   *bytes(bytes: Uint8Array): Generator<FillPlan> {
     for (let done = 0; done < bytes.length; ) {
       const length = Math.min(bytes.length - done, this.#room())

@@ -55,7 +55,7 @@ class FileOutput implements Output {
         done += (await writeAt(this.#sink.fd, bytes, done, bytes.length - done, at + done)).bytesWritten
       }
     } catch (cause) {
-      throw targetFailed('the target', cause)
+      throw targetFailed(this.#sink.name, cause)
     }
   }
 }

@@ -18,6 +18,7 @@ export async function* fillPlans(
       if (region.kind === 'bytes') yield* planner.bytes(regionBytes(region))
       else if (region.kind === 'zero') yield* planner.zeros(region.length)
       else for await (const piece of cursor.pieces(region.guest, region.length)) yield* planner.piece(piece)
+      planner.skip(cursor.takeSkipped())
     }
   } finally {
     await cursor.close()
@@ -79,6 +80,7 @@ async function fillBatch(cursor: ExtentCursor, batch: readonly number[], unitSiz
   for (const unit of batch) {
     for await (const piece of cursor.pieces(unit * unitSize, unitSize)) for (const _ of planner.piece(piece));
   }
+  planner.skip(cursor.takeSkipped())
   const [plan] = planner.rest()
   if (plan === undefined) throw violated('a batch of units', 0, batch.length * unitSize)
   return plan

@@ -50,12 +50,33 @@ function inThreadPool(): Pool {
 function threadPool(threads: number, workerFile: string | URL | undefined): Pool {
   const filename = workerFile === undefined ? findWorker() : fileName(workerFile)
   const piscina = new Piscina({ filename, minThreads: threads, maxThreads: threads, recordTiming: false })
+  // An idle worker that dies is replaced; one that dies at work rejects its task.
+  piscina.on('error', () => undefined)
+  const waiting = new Set<(cause: unknown) => void>()
+  let broken: { readonly cause: unknown } | undefined
+  const breakDown = (cause: unknown) => {
+    broken ??= { cause }
+    for (const reject of waiting) reject(cause)
+  }
+  const send = <K extends TaskKind>(kind: K, task: TaskTypes[K]['task']) =>
+    new Promise<TaskAnswer<K>>((resolve, reject) => {
+      if (broken !== undefined) return reject(broken.cause)
+      waiting.add(reject)
+      const done = piscina.run({ kind, task }).finally(() => waiting.delete(reject))
+      done.then(resolve, reject)
+    })
+  // One task for each worker, answered when it has loaded. Where one can't be loaded, nothing would ever be answered.
+  const loaded = Array.from({ length: threads }, () => send('load', { codecs: [] }).catch(breakDown))
   return {
     threads,
     async run(kind, task) {
-      return answered(await piscina.run({ kind, task }).catch(lost))
+      return answered(await send(kind, task).catch(lost))
     },
-    close: () => piscina.destroy(),
+    async close() {
+      // To end a thread while it loads native code can end the process.
+      await Promise.all(loaded)
+      await piscina.destroy()
+    },
   }
 }
 

@@ -37,7 +37,7 @@ export class ProgressMeter {
   }
 
   begin(phase: Phase, total: number): void {
-    if (this.#phaseStart > 0) this.#tell()
+    if (this.#phaseStart > 0) this.end()
     this.#phase = phase
     this.#done = 0
     this.#total = total
@@ -51,8 +51,9 @@ export class ProgressMeter {
     if (performance.now() - this.#lastTold >= INTERVAL_MS) this.#tell()
   }
 
-  /** The last phase is over. */
+  /** The phase is over. What it did not need to touch, zeros behind the last data, is done as well. */
   end(): void {
+    this.#done = this.#total
     this.#tell()
   }
 

@@ -13,7 +13,12 @@ export type TaskAnswer<K extends TaskKind> =
   | { readonly result: TaskTypes[K]['result'] }
   | { readonly error: PlainError }
 
-const handlers: { [K in TaskKind]: (task: TaskTypes[K]['task']) => TaskTypes[K]['result'] } = { fill, pack, scan }
+const handlers: { [K in TaskKind]: (task: TaskTypes[K]['task']) => TaskTypes[K]['result'] } = {
+  fill,
+  load: () => undefined,
+  pack,
+  scan,
+}
 
 /** Does one task, in whichever thread this is. Never throws: errors lose their class when they cross threads. */
 export async function runTask<K extends TaskKind>({ kind, task }: TaskMessage<K>): Promise<TaskAnswer<K>> {

@@ -89,9 +89,15 @@ export interface ScanResult {
   readonly units: Float64Array
 }
 
+/** Nothing to do: the answer says that the worker has loaded. */
+export interface LoadTask {
+  readonly codecs: readonly Codec[]
+}
+
 /** All kinds of work that the pool does. */
 export interface TaskTypes {
   fill: { task: FillTask; result: FillResult }
+  load: { task: LoadTask; result: undefined }
   pack: { task: PackTask; result: PackResult }
   scan: { task: ScanTask; result: ScanResult }
 }

@@ -35,7 +35,7 @@ async function transferPositioned(job: Job<ExactLayout>, sink: PositionedSink): 
       return
     }
     await window.start(async () => {
-      const { crc32c } = await pool.run('fill', await fillTask(job, plan, { fd: sink.fd, name: 'the target' }))
+      const { crc32c } = await pool.run('fill', await fillTask(job, plan, { fd: sink.fd, name: sink.name }))
       turn.resolve(crc32c)
       job.meter.add(plan.dataBytes, plan.bufferLength)
     })

@@ -46,7 +46,8 @@ class UploadSink implements StreamSink {
   readonly holds: number
   readonly #options: S3TargetOptions
   readonly #ledger: PartLedger
-  readonly #body = new Readable({ read: () => undefined, highWaterMark: MiB })
+  /** In object mode chunks come out as they went in; otherwise they would be copied together once more. */
+  readonly #body = new Readable({ read: () => undefined, objectMode: true })
   readonly #requests = new AbortController()
   readonly #done: Promise<{ ETag?: string | undefined; ChecksumCRC32C?: string | undefined }>
   readonly #signal: AbortSignal

@@ -1,0 +1,64 @@
+import { readdir, stat, writeFile } from 'node:fs/promises'
+import { dirname } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { describe, expect, it } from 'vitest'
+import { convert, createPool } from '../src/index.ts'
+import { noise } from './support/pattern.ts'
+import { tempFolder } from './support/temp-folder.ts'
+import { runTool } from './support/tools.ts'
+
+const path = tempFolder()
+const disk = noise(1, 32 * 2 ** 20)
+const library = fileURLToPath(new URL('../dist/index.js', import.meta.url))
+
+/** Workers take some 50 ms to load: they are ended before, meanwhile and after. */
+const SHORT_LIVES = `
+import { pathToFileURL } from 'node:url'
+import { setTimeout as delay } from 'node:timers/promises'
+const { createPool } = await import(pathToFileURL(process.argv[1]))
+for (let life = 0; life < 40; life++) {
+  const pool = createPool({ threads: 2 })
+  await delay((life * 7) % 70)
+  await pool.close()
+}
+console.log('alive')
+`
+
+/** Says when it has been loaded, which takes a while. */
+const SLOW_WORKER = `
+import { writeFileSync } from 'node:fs'
+import { threadId } from 'node:worker_threads'
+Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 100)
+writeFileSync(new URL('loaded-' + threadId, import.meta.url), '')
+export default () => undefined
+`
+
+describe('a pool', () => {
+  it('waits with closing until its workers have loaded: to end one before can end the process', async () => {
+    const workerFile = path('slow-worker.mjs')
+    await writeFile(workerFile, SLOW_WORKER)
+    await createPool({ threads: 2, workerFile }).close()
+    expect((await readdir(dirname(workerFile))).filter((name) => name.startsWith('loaded-'))).toHaveLength(2)
+  })
+
+  it('is closed while its workers still load, and the process lives on', async () => {
+    const { stdout } = await runTool(process.execPath, ['--input-type=module', '--eval', SHORT_LIVES, library])
+    expect(stdout).toBe('alive\n')
+  })
+
+  it('without threads gives the event loop a turn between tasks', async () => {
+    let turns = 0
+    const counting = setInterval(() => turns++, 0)
+    await convert({ source: disk, from: 'raw', to: 'raw', target: path('turns.raw'), threads: 0 })
+    clearInterval(counting)
+    expect(turns).toBeGreaterThan(3)
+  })
+
+  it('whose worker can not be loaded rejects, and leaves no target', { timeout: 10_000 }, async () => {
+    const target = path('never.raw')
+    const workerFile = path('no-worker.js')
+    const conversion = convert({ source: disk, from: 'raw', to: 'raw', target, threads: 1, workerFile })
+    await expect(conversion).rejects.toMatchObject({ code: 'worker-lost' })
+    await expect(stat(target)).rejects.toThrow('ENOENT')
+  })
+})
