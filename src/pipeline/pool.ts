@@ -66,7 +66,7 @@ function threadPool(threads: number, workerFile: string | URL | undefined): Pool
       done.then(resolve, reject)
     })
   // One task for each worker, answered when it has loaded. Where one can't be loaded, nothing would ever be answered.
-  const loaded = Array.from({ length: threads }, () => send('load', { codecs: [] }).catch(breakDown))
+  const loaded = Promise.all(Array.from({ length: threads }, () => send('load', { codecs: [] }).catch(breakDown)))
   return {
     threads,
     async run(kind, task) {
@@ -74,7 +74,7 @@ function threadPool(threads: number, workerFile: string | URL | undefined): Pool
     },
     async close() {
       // To end a thread while it loads native code can end the process.
-      await Promise.all(loaded)
+      await loaded
       await piscina.destroy()
     },
   }
@@ -90,18 +90,16 @@ function lost(cause: unknown): never {
   throw new DiskferryError('worker-lost', `a worker thread ended before its task did: ${message}`, { cause })
 }
 
-/**
- * The built worker: beside this module in the package and in a bundle that has it as a second entry; in `dist` when
- * the sources run under a test; otherwise where the installed package keeps it.
- */
+/** Where the worker is, seen from this module: in the package, in a caller's bundle, from the sources under a test. */
+const WORKER_PLACES = ['./pipeline/worker.js', './worker.js', '../../dist/pipeline/worker.js']
+
+/** The built worker: nearby, or where the installed package keeps it. */
 function findWorker(): string {
-  const nearby = ['./worker.js', '../../dist/pipeline/worker.js'].map((path) =>
-    fileName(new URL(path, import.meta.url)),
-  )
+  const nearby = WORKER_PLACES.map((path) => fileName(new URL(path, import.meta.url)))
   const found = nearby.find((path) => existsSync(path)) ?? installedWorker()
   if (found !== undefined) return found
   throw new DiskferryError('usage', "the worker's file was not found beside the program", {
-    expected: nearby[0] as string,
+    expected: nearby.join(' or '),
     hint: 'bundle diskferry/worker as a second entry named worker.js, give its place as workerFile, or set threads to 0',
   })
 }

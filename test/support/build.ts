@@ -2,5 +2,5 @@ import { execFileSync } from 'node:child_process'
 
 /** Tests run the sources, but worker threads load JavaScript: build it once, so that both are the same code. */
 export default function setup(): void {
-  execFileSync(process.execPath, ['node_modules/typescript/bin/tsc', '-p', 'tsconfig.build.json'], { stdio: 'inherit' })
+  execFileSync(process.execPath, ['scripts/build.mjs'], { stdio: 'inherit' })
 }
