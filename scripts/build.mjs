@@ -8,7 +8,14 @@ import { build } from 'esbuild'
 
 rmSync('dist', { recursive: true, force: true })
 await build({
-  entryPoints: ['src/index.ts', 'src/pipeline/worker.ts', 'src/cli/main.ts'],
+  entryPoints: [
+    'src/index.ts',
+    'src/s3.ts',
+    'src/pipeline/worker.ts',
+    'src/rules/index.ts',
+    'src/service/index.ts',
+    'src/cli/main.ts',
+  ],
   outdir: 'dist',
   outbase: 'src',
   bundle: true,

@@ -8,12 +8,17 @@ repo=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 
 packages=(
   qemu-utils                   # qemu-img: reads and checks all formats
-  nbdkit libnbd-bin            # a source that can be slow, sparse or failing; nbdcopy, nbdinfo
+  nbdkit libnbd-bin            # readers of raw disks, partitions and file systems; serves images to qemu-img as bytes
   libvhdi-utils                # vhdiinfo, vhdiexport
   libvmdk-utils                # vmdkinfo, vmdkexport
   libqcow-utils                # qcowinfo, qcowexport
   p7zip-full e2fsprogs         # 7z and debugfs look inside the images
-  zstd xz-utils procps
+  strace                       # which files a conversion opens, and which hosts it asks
+  fdisk dosfstools xfsprogs btrfs-progs ntfs-3g cryptsetup-bin # partitions and file systems to be recognised
+  zstd xz-utils procps curl bsdutils libxml2-utils
+  redis-server                 # the queue of a fleet
+  chromium-headless-shell      # looks at the console page
+  zsh fish man-db              # what completion and the manual page are made for
   python3-swift libisal2       # the S3 server and its CRC32C
 )
 

@@ -1,21 +1,28 @@
 #!/usr/bin/env bash
-# Makes a real Debian root file system as a disk image for the benchmarks: OUT (raw, sparse) and OUT.qcow2.
-# usage: scripts/make-image.sh [OUT.raw] [SIZE]      as root; default .cache/bench/debian.raw 8G
+# Makes a real Debian root file system as a disk image for the benchmarks: .cache/bench/NAME.raw, sparse, on a disk of 8 GiB.
+# usage: scripts/make-image.sh server|workstation      as root
 # The same packages give the same files, UUIDs and mtimes; the file system's own ctimes and the order of its blocks vary.
 set -euo pipefail
 shopt -s inherit_errexit
 
 repo=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
-out=${1:-$repo/.cache/bench/debian.raw}
-size=${2:-8G}
+name=${1:?server or workstation}
+out=$repo/.cache/bench/$name.raw
+size=8G
 
 export SOURCE_DATE_EPOCH=1700000000 E2FSPROGS_FAKE_TIME=1700000000
 uuid=d15cf377-0000-4000-8000-000000000001
 hash_seed=d15cf377-0000-4000-8000-000000000002
-least_mib=620
-
 # What a small server holds: a kernel with its modules, interpreters, services, documentation.
-include=linux-image-amd64,systemd-sysv,openssh-server,python3,git,vim,nginx-light,man-db,locales
+server=linux-image-amd64,systemd-sysv,openssh-server,python3,git,vim,nginx-light,man-db,locales
+# The same, and what people build and write with: several times the data.
+tools=build-essential,clang,default-jdk-headless,golang-go,rustc,nodejs,r-base-core,postgresql,qemu-system-x86
+documents=libreoffice-core,libreoffice-writer,texlive-latex-recommended,gimp,inkscape
+case $name in
+  server) include=$server least_mib=620 ;;
+  workstation) include=$server,$tools,$documents least_mib=2500 ;;
+  *) echo "make-image: there is no image $name" >&2; exit 2 ;;
+esac
 
 say() { printf 'make-image: %s\n' "$*" >&2; }
 die() { say "$*"; exit 1; }
@@ -35,14 +42,13 @@ own_sources() {
     done
 }
 
-if [[ -s $out && -s $out.qcow2 ]]; then
-  say "$out and $out.qcow2 are there already"
+if [[ -s $out ]]; then
+  say "$out is there already"
   exit 0
 fi
 ((EUID == 0)) || die 'needs root: mmdebstrap sets owners and device nodes'
 need mmdebstrap mmdebstrap
 need mke2fs e2fsprogs
-need qemu-img qemu-utils
 
 suite=$(. /etc/os-release && printf '%s' "$VERSION_CODENAME")
 sources=$(own_sources "$suite")
@@ -63,7 +69,5 @@ say "writing $mib MiB of files to an ext4 of $size"
 truncate -s "$size" "$work/raw"
 mke2fs -q -t ext4 -L debian -U "$uuid" -E "hash_seed=$hash_seed" -d "$work/root" "$work/raw"
 e2fsck -fn "$work/raw" >"$work/fsck" 2>&1 || die "e2fsck found faults: $(cat "$work/fsck")"
-qemu-img convert -f raw -O qcow2 "$work/raw" "$work/qcow2"
 mv "$work/raw" "$out"
-mv "$work/qcow2" "$out.qcow2"
-du -h "$out" "$out.qcow2"
+du -h "$out"
