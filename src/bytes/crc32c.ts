@@ -78,6 +78,11 @@ export function combineCrc32c(crcA: number, crcB: number, lengthB: number): numb
   return (multiply(shiftBy(lengthB), crcA) ^ crcB) >>> 0
 }
 
+/** CRC-32C of bytes whose head, of CRC `oldHead`, becomes one of `newHead` and the same length; `rest` bytes follow it. */
+export function replaceHeadCrc32c(whole: number, oldHead: number, newHead: number, rest: number): number {
+  return (whole ^ combineCrc32c((oldHead ^ newHead) >>> 0, 0, rest)) >>> 0
+}
+
 /** CRC-32C of `length` zero bytes that follow bytes whose CRC is `previous`, without touching any. */
 export function crc32cOfZeros(length: number, previous = 0): number {
   return ~multiply(shiftBy(length), ~previous >>> 0) >>> 0
@@ -88,6 +93,12 @@ export function crc32cToBase64(crc: number): string {
   const bytes = Buffer.alloc(4)
   bytes.writeUInt32BE(crc)
   return bytes.toString('base64')
+}
+
+/** Reads a CRC-32C as object stores write it; undefined for what is none, such as a checksum of checksums. */
+export function crc32cFromBase64(text: string): number | undefined {
+  const bytes = Buffer.from(text, 'base64')
+  return bytes.length === 4 && bytes.toString('base64') === text ? bytes.readUInt32BE() : undefined
 }
 
 /** A CRC-32C as people write it: eight hexadecimal digits. */

@@ -30,7 +30,9 @@ export type ErrorCode =
   | 'target-unfit'
   /** The target could not be written. */
   | 'target-failed'
-  /** What the store says it has is not what was sent. */
+  /** Something is there already that must not be replaced. */
+  | 'target-exists'
+  /** What the target says it has, or what is read back from it, is not what was sent. */
   | 'checksum-mismatch'
   /** A worker thread ended before its task did. */
   | 'worker-lost'

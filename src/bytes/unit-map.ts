@@ -43,14 +43,14 @@ export class UnitMap {
     }
   }
 
-  /** The first unit at or after `from` that is set (or, with `wanted` false, not set); `length` when there is none. */
-  next(from: number, wanted = true): number {
+  /** The first unit at or after `from` that is set (or, with `wanted` false, not set); `limit` when none before it is. */
+  next(from: number, wanted = true, limit = this.length): number {
     const skipped = wanted ? 0 : 0xff
-    for (let unit = from; unit < this.length; unit++) {
+    for (let unit = from; unit < limit; unit++) {
       if ((unit & 7) === 0 && this.bits[unit >>> 3] === skipped) unit += 7
       else if (this.has(unit) === wanted) return unit
     }
-    return this.length
+    return limit
   }
 
   /** How many units of `from` to `to` (exclusive) are set. */
@@ -62,10 +62,10 @@ export class UnitMap {
 
   /** The runs of set units between `from` and `to` (exclusive), ascending. */
   *runs(from = 0, to = this.length): Generator<{ from: number; to: number }> {
-    for (let start = this.next(from); start < to; ) {
-      const end = Math.min(this.next(start, false), to)
+    for (let start = this.next(from, true, to); start < to; ) {
+      const end = this.next(start, false, to)
       yield { from: start, to: end }
-      start = this.next(end)
+      start = this.next(end, true, to)
     }
   }
 }

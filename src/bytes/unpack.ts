@@ -1,17 +1,24 @@
-import { inflateRawSync, inflateSync } from 'node:zlib'
+import { constants, inflateRawSync, inflateSync } from 'node:zlib'
 import { DiskferryError } from './errors.ts'
+import { loadLibdeflate } from './libdeflate.ts'
+import type { Compressor } from './pack.ts'
 import { loadZstd, zstdDecompress } from './zstd.ts'
 
-/** Ways in which units of guest data are packed. */
-export type CodecName = 'deflate-raw' | 'zlib' | 'zstd'
+/**
+ * Ways in which units of guest data are packed. A `deflate-segment` ends on a sync flush, without a final block: the next
+ * unit's segment goes on with the same stream.
+ */
+export type CodecName = 'deflate-raw' | 'deflate-segment' | 'zlib' | 'zstd'
 
 /** Must have been awaited in this thread before a unit is packed or unpacked. */
-export async function loadCodecs(names: readonly CodecName[]): Promise<void> {
+export async function loadCodecs(names: readonly (CodecName | Compressor)[]): Promise<void> {
   if (names.includes('zstd')) await loadZstd()
+  if (names.includes('libdeflate')) await loadLibdeflate()
 }
 
 const unpackers: Readonly<Record<CodecName, (packed: Uint8Array, size: number) => Uint8Array>> = {
   'deflate-raw': (packed, size) => inflateRawSync(packed, bounds(size)),
+  'deflate-segment': (packed, size) => inflateRawSync(packed, { ...bounds(size), finishFlush: constants.Z_SYNC_FLUSH }),
   zlib: (packed, size) => inflateSync(packed, bounds(size)),
   zstd: zstdDecompress,
 }
