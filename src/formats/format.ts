@@ -1,13 +1,15 @@
+import type { Compressor } from '../bytes/pack.ts'
 import type { UnitMap } from '../bytes/unit-map.ts'
 import type { CodecName } from '../bytes/unpack.ts'
 import type { Companions } from '../io/companions.ts'
+import type { SequentialReader } from '../io/sequential-reader.ts'
 import type { Source } from '../io/source.ts'
 import type { ExtentRows } from './extents.ts'
 import type { FrameName } from './frames.ts'
 import type { OptionTable, OptionValues } from './options.ts'
 
 /** Formats that images are written in, or that may be named by `--from` and `--to`. */
-export type FormatName = 'raw' | 'qcow2' | 'vmdk' | 'vhd' | 'zvhd' | 'zvhd2' | 'vhdx' | 'vdi'
+export type FormatName = 'raw' | 'qcow2' | 'vmdk' | 'vhd' | 'zvhd' | 'zvhd2' | 'vhdx' | 'vdi' | 'parallels'
 
 /** What a probe looks at: the first and the last bytes of a file. A probe never reads anything else. */
 export interface ProbeWindow {
@@ -60,6 +62,8 @@ export interface DiskImage {
   readonly facts: ImageFacts
   /** What packed extents refer to, by index. */
   readonly codecs?: readonly Codec[]
+  /** Bytes in the middle can be had only after much that comes before has been unpacked. */
+  readonly unpacksFromStart?: boolean
   /**
    * The extents that cover guest bytes `start` to `end`, ascending and without gaps, in batches. May be asked any
    * number of times; tables are read as they are needed, so nothing is held in proportion to the disk.
@@ -68,6 +72,33 @@ export interface DiskImage {
   extents(start?: number, end?: number): AsyncIterable<ExtentRows>
   /** Closes the files that companions handed over. Whoever opened the image calls it, when nothing reads any more. */
   close?(): Promise<void>
+}
+
+/** An image that is read front to back, once: its disk's bytes come in the order of the disk. */
+export interface DiskStream {
+  readonly format: FormatName
+  /** Guest bytes; undefined where only the end tells. */
+  readonly virtualSize: number | undefined
+  readonly facts: ImageFacts
+  readonly codecs: readonly Codec[]
+  /**
+   * Runs of guest bytes, ascending; what they leave out reads as zeros. Asked for once; it ends when everything up to
+   * the source's last byte has been checked.
+   * @throws DiskferryError `malformed`, `truncated` or `corrupt-data`, with offset
+   */
+  pieces(): AsyncIterable<DiskPiece>
+}
+
+/** A run of guest bytes, as they are or packed. */
+export interface DiskPiece {
+  readonly guest: number
+  /** Guest bytes. */
+  readonly length: number
+  readonly bytes: Uint8Array
+  /** Offset in the source, for messages. */
+  readonly offset: number
+  /** For packed bytes: which of the codecs unpacks them. */
+  readonly codec?: number
 }
 
 /** One run of the target's bytes, in the order of its offsets. */
@@ -129,8 +160,8 @@ export interface Packing {
   readonly level: number
   /** Log2 of the window that a reader needs. Default 15. */
   readonly windowBits?: number
-  /** End each unit on a sync flush, so that the next one goes on with the same stream. */
-  readonly openEnded?: boolean
+  /** What makes zlib streams. Default: Node's zlib. */
+  readonly compressor?: Compressor
   /** What goes round each packed unit. */
   readonly frame: FrameName
   /** The first unit of the target: some frames mark it. */
@@ -201,6 +232,8 @@ export interface ImageFormat {
   /** The variant's name when the window looks like this format, otherwise undefined. */
   probe(window: ProbeWindow): string | undefined
   readonly reader?: ImageReader
+  /** For a format whose files can be read front to back. `isNamed`: the caller said that it is this one. */
+  readonly openStream?: (reader: SequentialReader, isNamed: boolean) => Promise<DiskStream>
   readonly writer?: ImageWriter
   /** For a format that is recognised and can't be read: what to do instead. */
   readonly refusal?: string

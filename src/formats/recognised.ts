@@ -1,5 +1,10 @@
 import type { ImageFormat, ProbeWindow } from './format.ts'
 
+/** What `convert` unpacks on the way. */
+export const WRAPPERS = ['gzip', 'zstd'] as const
+export type WrapperName = (typeof WRAPPERS)[number]
+const UNBOUNDED = 'a stranger chooses how much memory it takes to unpack'
+
 /**
  * Formats that are known by their first bytes and not read here. Each is named and refused, so that none of them is
  * ever taken for a raw disk.
@@ -7,13 +12,6 @@ import type { ImageFormat, ProbeWindow } from './format.ts'
 export const recognised: readonly ImageFormat[] = [
   stub('qed', 'QEMU QED', ['qed'], magic(0, 'QED\0'), 'qcow2'),
   stub('qcow', 'QEMU copy-on-write, version 1', ['qcow'], magic(0, 'QFI\xfb\0\0\0\x01'), 'qcow2'),
-  stub(
-    'parallels',
-    'Parallels disk',
-    ['hdd'],
-    anyOf(magic(0, 'WithoutFreeSpace'), magic(0, 'WithouFreSpacExt')),
-    'qcow2',
-  ),
   stub('luks', 'LUKS encrypted disk', ['luks'], magic(0, 'LUKS\xba\xbe'), 'qcow2'),
   wrapper('gzip', 'a gzip file', ['gz'], magic(0, '\x1f\x8b\x08')),
   wrapper('xz', 'an xz file', ['xz'], magic(0, '\xfd7zXZ\0')),
@@ -28,16 +26,14 @@ function stub(name: string, title: string, extensions: string[], matches: Probe,
   return { name, title, extensions, probe: (window) => (matches(window) ? name : undefined), refusal }
 }
 
-/** A compressed file round an image. Nothing inside it can be found without unpacking everything before. */
+/** A compressed file round an image: its bytes come only front to back, so nothing is read of it here. */
 function wrapper(name: string, title: string, extensions: string[], matches: Probe): ImageFormat {
-  const refusal = `unpack it first, with ${name} -d: a disk's blocks can't be found inside it`
+  const refusal = WRAPPERS.some((known) => known === name)
+    ? 'only convert reads it: a raw disk, ZVHD or streamOptimized VMDK inside, front to back'
+    : `unpack it first, with ${name} -d: ${UNBOUNDED}`
   return { name, title, extensions, probe: (window) => (matches(window) ? name : undefined), refusal }
 }
 
 function magic(offset: number, bytes: string): Probe {
   return ({ head }) => head.toString('latin1', offset, offset + bytes.length) === bytes
-}
-
-function anyOf(...probes: Probe[]): Probe {
-  return (window) => probes.some((probe) => probe(window))
 }

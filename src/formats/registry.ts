@@ -5,6 +5,7 @@ import { MAX_CHAIN, overlay } from './backing-chain.ts'
 import type { DiskImage, ImageFormat, ImageWriter } from './format.ts'
 import { PROBE_HEAD, PROBE_TAIL, type ProbeWindow } from './format.ts'
 import type { OptionValues } from './options.ts'
+import { parallels } from './parallels/index.ts'
 import { qcow2 } from './qcow2/index.ts'
 import { raw } from './raw/index.ts'
 import { recognised } from './recognised.ts'
@@ -15,7 +16,7 @@ import { vmdk } from './vmdk/index.ts'
 import { zvhd, zvhd2 } from './zvhd/index.ts'
 
 /** Every format that is known, readable or not. */
-export const formats: readonly ImageFormat[] = [raw, qcow2, vhd, vmdk, zvhd, zvhd2, vhdx, vdi, ...recognised]
+export const formats: readonly ImageFormat[] = [raw, qcow2, vhd, vmdk, zvhd, zvhd2, vhdx, vdi, parallels, ...recognised]
 
 export interface OpenOptions {
   /** The format, when the caller knows it. It is believed: nothing is probed. */
@@ -99,9 +100,13 @@ function unreadable(source: Source, format: ImageFormat): DiskferryError {
 
 /** Finds the one format that claims the source. Reads the two windows, and nothing else. */
 export async function probe(source: Source): Promise<ImageFormat> {
-  const window = await readWindow(source)
+  return probeWindow(await readWindow(source), source.name)
+}
+
+/** @throws DiskferryError `ambiguous-format` */
+export function probeWindow(window: ProbeWindow, name?: string): ImageFormat {
   const claims = formats.filter((format) => format.probe(window) !== undefined)
-  if (claims.length > 1) throw ambiguous(source, claims)
+  if (claims.length > 1) throw ambiguous(name, claims)
   return claims[0] ?? raw
 }
 
@@ -112,17 +117,13 @@ async function readWindow(source: Source): Promise<ProbeWindow> {
   return { head, tail, size: source.size }
 }
 
-function ambiguous(source: Source, claims: readonly ImageFormat[]): DiskferryError {
+function ambiguous(name: string | undefined, claims: readonly ImageFormat[]): DiskferryError {
   const found = names(claims)
-  return new DiskferryError(
-    'ambiguous-format',
-    `${source.name ?? 'the source'} looks like more than one format: ${found}`,
-    {
-      found,
-      expected: 'one format',
-      hint: 'say which it is (--from, option from): a guest may have written the other one into its disk',
-    },
-  )
+  return new DiskferryError('ambiguous-format', `${name ?? 'the source'} looks like more than one format: ${found}`, {
+    found,
+    expected: 'one format',
+    hint: 'say which it is (--from, option from): a guest may have written the other one into its disk',
+  })
 }
 
 /** @throws DiskferryError `usage` for a name that is not known */

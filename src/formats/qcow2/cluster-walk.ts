@@ -1,5 +1,6 @@
 import { type DiskferryError, malformed, truncated } from '../../bytes/errors.ts'
 import { asBuffer } from '../../bytes/struct.ts'
+import { isZero } from '../../bytes/zeros.ts'
 import { readExactly, type Source } from '../../io/source.ts'
 import { ExtentCollector, type ExtentRows, Kind } from '../extents.ts'
 import type { Qcow2Header } from './header.ts'
@@ -19,6 +20,9 @@ import {
 const BATCH = 1024
 
 const NOT_ALLOCATED = -1
+
+/** Entries of which nothing is mapped are skipped so many at a time: most of a table, in most images. */
+const SKIPPED = 64
 
 /** The L1 table of the active disk, or of a snapshot. */
 export interface GuestDisk {
@@ -48,6 +52,8 @@ export class ClusterWalk {
   readonly #entrySize: number
   /** Guest bytes that one L2 table covers. */
   readonly #l2Span: number
+  /** Bytes of L2 tables read so far. */
+  #l2Bytes = 0
 
   constructor({ source, header, disk, data, unallocated }: ClusterWalkInput) {
     this.#source = source
@@ -68,8 +74,8 @@ export class ClusterWalk {
       const at = (index - first) * ENTRY_SIZE
       const l2Offset = hostOffset(l1.readUInt32BE(at), l1.readUInt32BE(at + 4))
       if (l2Offset === 0) extents.add(index * this.#l2Span, this.#l2Span, this.#unallocated)
-      else this.#decodeL2(await this.#readL2(index, l2Offset), l2Offset, index * this.#l2Span, start, end, extents)
-      if (extents.count >= BATCH) yield extents.take()
+      else
+        yield* this.#decodeL2(await this.#readL2(index, l2Offset), l2Offset, index * this.#l2Span, start, end, extents)
     }
     const mapped = Math.max(start, last * this.#l2Span)
     if (mapped < end) extents.add(mapped, end - mapped, this.#unallocated)
@@ -98,31 +104,67 @@ export class ClusterWalk {
         offset: entryOffset,
       })
     }
+    this.#l2Bytes += clusterSize
+    if (this.#l2Bytes > this.#source.size) {
+      throw malformed('qcow2 L2 tables', {
+        found: 'more of them than the file holds',
+        expected: 'tables that do not overlap',
+        offset: entryOffset,
+      })
+    }
     return asBuffer(await readExactly(this.#source, offset, clusterSize))
   }
 
-  /** Adds the table's entries that touch guest bytes `start` to `end`. */
-  #decodeL2(
+  /** Adds the table's entries that touch guest bytes `start` to `end`. One entry may be 32 extents: a batch may fill. */
+  *#decodeL2(
     l2: Buffer,
     l2Offset: number,
     guestBase: number,
     start: number,
     end: number,
     extents: ExtentCollector,
-  ): void {
+  ): Generator<ExtentRows> {
     const { clusterSize, version } = this.#header
     const first = Math.max(0, Math.floor((start - guestBase) / clusterSize))
     const last = Math.min(l2.length / this.#entrySize, Math.ceil((end - guestBase) / clusterSize))
-    for (let index = first; index < last; index++) {
+    const entries = new DataView(l2.buffer, l2.byteOffset, l2.length)
+    for (let index = first; index < last; ) {
       const at = index * this.#entrySize
-      const high = l2.readUInt32BE(at)
-      const low = l2.readUInt32BE(at + 4)
+      const high = entries.getUint32(at)
+      const low = entries.getUint32(at + 4)
       const guest = guestBase + index * clusterSize
-      if (isCompressed(high)) this.#addCompressed(extents, guest, high, low, l2Offset + at)
+      const skipped = Math.min(SKIPPED, last - index)
+      let count = 1
+      if (high === 0 && low === 0 && isZero(l2, at, at + skipped * this.#entrySize)) {
+        count = skipped
+        extents.add(guest, count * clusterSize, this.#unallocated)
+      } else if (isCompressed(high)) this.#addCompressed(extents, guest, high, low, l2Offset + at)
       else if (this.#entrySize === EXTENDED_ENTRY_SIZE) this.#addSubclusters(extents, guest, l2, at, l2Offset + at)
       else if (isZeroCluster(low)) this.#addZero(extents, guest, version, l2Offset + at)
-      else this.#addStandard(extents, guest, clusterSize, this.#clusterAt(high, low), 0, l2Offset + at)
+      else {
+        const host = this.#clusterAt(high, low)
+        count = this.#countRun(entries, index, last, host)
+        this.#addStandard(extents, guest, count * clusterSize, host, 0, l2Offset + at)
+      }
+      index += count
+      if (extents.count >= BATCH) yield extents.take()
     }
+  }
+
+  /** How many standard clusters from entry `index` on, whose cluster is at `host`, lie one behind the other in the file. */
+  #countRun(entries: DataView, index: number, last: number, host: number): number {
+    if (host === NOT_ALLOCATED) return 1
+    const { clusterSize } = this.#header
+    const most = Math.min(last - index, Math.ceil((this.#data.size - host) / clusterSize))
+    const high = entries.getUint32(index * ENTRY_SIZE)
+    const low = entries.getUint32(index * ENTRY_SIZE + 4)
+    let count = 1
+    while (count < most) {
+      const at = (index + count) * ENTRY_SIZE
+      if (entries.getUint32(at) !== high || entries.getUint32(at + 4) !== low + count * clusterSize) break
+      count += 1
+    }
+    return count
   }
 
   /** Offset 0 says "not allocated", except in a data file, whose first cluster is marked by bit 63. */

@@ -22,6 +22,7 @@ import {
   MAGIC,
   MAX_BACKING_FILE_NAME,
   MAX_CLUSTER_BITS,
+  MAX_HEADER_EXTENSIONS,
   MAX_L1_BYTES,
   MAX_REFCOUNT_ORDER,
   MIN_CLUSTER_BITS,
@@ -141,14 +142,17 @@ function assertCoversDisk({ size, l1Size, clusterBits, incompatibleFeatures }: H
   })
 }
 
-/** The compression type's field is there only when the header is long enough and the feature bit says that it counts. */
+/** The compression type's field counts only with its feature bit; without that, what is there must be 0. */
 function readCompressionType(header: Header, cluster: Buffer): number {
-  if ((header.incompatibleFeatures & COMPRESSION_TYPE) === 0n) return CompressionType.deflate
   const { offset, type } = compressionTypeField
-  if (header.headerLength <= offset || cluster.length <= offset) {
-    throw malformed('qcow2 compression type', { found: 'no field', expected: 'a header longer than 104 bytes', offset })
+  const isPresent = header.headerLength > offset && cluster.length > offset
+  const found = isPresent ? type.get(cluster, offset) : CompressionType.deflate
+  if ((header.incompatibleFeatures & COMPRESSION_TYPE) === 0n) {
+    if (found === CompressionType.deflate) return found
+    throw malformed('qcow2 compression type', { found, expected: '0 without its feature bit', offset })
   }
-  return type.get(cluster, offset)
+  if (isPresent) return found
+  throw malformed('qcow2 compression type', { found: 'no field', expected: 'a header longer than 104 bytes', offset })
 }
 
 function readFacts(header: Header, cluster: Buffer, clusterSize: number): Qcow2Header['facts'] {
@@ -193,9 +197,16 @@ function readExtensions(header: Header, cluster: Buffer): Map<number, Buffer> {
   const extensions = new Map<number, Buffer>()
   const end = header.backingFileOffset > 0 ? Math.min(header.backingFileOffset, cluster.length) : cluster.length
   let at = header.headerLength
-  while (at + headerExtension.size <= end) {
+  for (let count = 1; at + headerExtension.size <= end; count++) {
     const { type, length } = headerExtension.decode(cluster, at)
     if (type === ExtensionType.end) break
+    if (count > MAX_HEADER_EXTENSIONS) {
+      throw tooLarge('qcow2 header extensions', {
+        found: 'more',
+        expected: `at most ${MAX_HEADER_EXTENSIONS}`,
+        offset: at,
+      })
+    }
     at += headerExtension.size
     if (at + length > end) {
       throw malformed('qcow2 header extension', {

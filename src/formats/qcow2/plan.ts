@@ -160,13 +160,15 @@ function encodeRefcountTable({ clusterSize, refcountTable, refcountBlocks }: Clu
   return table
 }
 
+/** A refcount of one. */
+const ONE = Buffer.from([0, 1])
+
 /** Every cluster of the file is referred to once. */
 function encodeRefcountBlock({ clusterSize, clusters }: ClusterPlan, index: number): Buffer {
   const perBlock = clusterSize / REFCOUNT_SIZE
   const counted = Math.min(perBlock, clusters - index * perBlock)
   const block = Buffer.alloc(clusterSize)
-  for (let i = 0; i < counted; i++) block.writeUInt16BE(1, i * REFCOUNT_SIZE)
-  return block
+  return block.fill(ONE, 0, counted * REFCOUNT_SIZE)
 }
 
 function encodeL1(plan: ClusterPlan): Buffer {

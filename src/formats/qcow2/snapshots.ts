@@ -19,6 +19,9 @@ const VIRTUAL_SIZE_OFFSET = 8
 /** QEMU's limits (block/qcow2.h). */
 const MAX_SNAPSHOTS = 65536
 const MAX_EXTRA_SIZE = 1024
+/** Snapshots that a message names, and characters of each name. */
+const MAX_NAMED = 20
+const MAX_SHOWN = 80
 
 export interface Snapshot {
   readonly id: string
@@ -36,8 +39,14 @@ export async function findSnapshot(source: Source, header: Qcow2Header, wanted: 
   const all = await readSnapshots(source, header)
   const found = all.find(({ id }) => id === wanted) ?? all.find(({ name }) => name === wanted)
   if (found !== undefined) return found
-  const expected = all.length === 0 ? 'there are none' : all.map(({ id, name }) => `${id} (${name})`).join(', ')
+  const expected = all.length === 0 ? 'there are none' : namesOf(all)
   throw new DiskferryError('usage', `the image has no snapshot ${JSON.stringify(wanted)}`, { found: wanted, expected })
+}
+
+/** The first ones: there may be thousands, with names of 64 KiB. */
+function namesOf(all: readonly Snapshot[]): string {
+  const named = all.slice(0, MAX_NAMED).map(({ id, name }) => `${id.slice(0, MAX_SHOWN)} (${name.slice(0, MAX_SHOWN)})`)
+  return all.length > MAX_NAMED ? `${named.join(', ')} and ${all.length - MAX_NAMED} more` : named.join(', ')
 }
 
 async function readSnapshots(source: Source, header: Qcow2Header): Promise<Snapshot[]> {

@@ -71,6 +71,8 @@ export const MIN_CLUSTER_BITS = 9
 export const MAX_CLUSTER_BITS = 21
 export const MAX_REFCOUNT_ORDER = 6
 export const MAX_BACKING_FILE_NAME = 1023
+/** Ours: the specification knows six. Empty ones would fill a cluster with hundreds of thousands. */
+export const MAX_HEADER_EXTENSIONS = 256
 /** QEMU's own limits (block/qcow2.h, QCOW_MAX_L1_SIZE, QCOW_MAX_REFTABLE_SIZE): bounds for what is read of a table. */
 export const MAX_L1_BYTES = 32 * MiB
 export const MAX_REFCOUNT_TABLE_BYTES = 8 * MiB

@@ -1,6 +1,8 @@
+import { DiskferryError } from '../../bytes/errors.ts'
 import { alignUp, SECTOR } from '../../bytes/units.ts'
 import { ExtentCollector, Kind } from '../extents.ts'
 import type { DiskImage, ExactLayout, ImageFormat, ImageReader, ImageWriter } from '../format.ts'
+import { openStream } from './stream.ts'
 
 const reader: ImageReader = {
   async open(source): Promise<DiskImage> {
@@ -23,6 +25,9 @@ const writer: ImageWriter<Record<never, never>> = {
   unitSize: () => undefined,
   plan({ virtualSize }): ExactLayout {
     const size = alignUp(virtualSize, SECTOR)
+    if (!Number.isSafeInteger(size)) {
+      throw new DiskferryError('target-unfit', 'a raw disk ends at 2^53 bytes', { found: virtualSize })
+    }
     return {
       kind: 'exact',
       size,
@@ -42,5 +47,6 @@ export const raw = {
   extensions: ['raw', 'img', 'bin'],
   probe: () => undefined,
   reader,
+  openStream,
   writer,
 } as const satisfies ImageFormat

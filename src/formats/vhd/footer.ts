@@ -49,6 +49,13 @@ function decodeFooter(bytes: Uint8Array): Footer | string {
   return fields.checksum === computed ? fields : `checksum ${fields.checksum} where the bytes give ${computed}`
 }
 
+/** The footer that lies at `offset`, where there is no other. */
+export function requireFooter(bytes: Uint8Array, offset: number): Footer {
+  const found = decodeFooter(bytes)
+  if (typeof found !== 'string') return found
+  throw malformed('VHD footer', { found, expected: `a footer with cookie ${FOOTER_COOKIE}`, offset })
+}
+
 /** Creators whose geometry, not the size field, is what the guest saw. */
 const SIZED_BY_GEOMETRY = new Set(['vpc ', 'qemu'])
 

@@ -2,6 +2,7 @@ import type { ImageFormat } from '../format.ts'
 import { open } from './open.ts'
 import { writer } from './plan.ts'
 import { probe } from './probe.ts'
+import { openStream } from './stream.ts'
 
 /** Virtual PC, Hyper-V and Azure. Also called VPC. */
 export const vhd = {
@@ -10,5 +11,6 @@ export const vhd = {
   extensions: ['vhd', 'vpc'],
   probe,
   reader: { open },
+  openStream,
   writer,
 } as const satisfies ImageFormat

@@ -95,6 +95,7 @@ async function* blockExtents(table: BlockTable, start: number, end: number): Asy
   const { source, offset, blockSize, isDifferencing } = table
   const unallocated = isDifferencing ? Kind.parent : Kind.hole
   const extents = new ExtentCollector(start, end)
+  let read = 0
   const last = Math.ceil(end / blockSize)
   for (let block = Math.floor(start / blockSize); block < last; block += BAT_BATCH) {
     const count = Math.min(BAT_BATCH, last - block)
@@ -109,12 +110,21 @@ async function* blockExtents(table: BlockTable, start: number, end: number): Asy
         continue
       }
       const host = blockData(table, block + i, sector, length)
-      if (isDifferencing) addSectors(extents, await readBitmap(table, sector), guest, length, host)
-      else extents.add(guest, length, Kind.stored, host)
+      if (isDifferencing) {
+        read += bitmapSize(blockSize) + length
+        if (read > source.size) throw overlapping(offset + (block + i) * BAT_ENTRY_SIZE)
+        addSectors(extents, await readBitmap(table, sector), guest, length, host)
+      } else extents.add(guest, length, Kind.stored, host)
       if (extents.count >= BATCH) yield extents.take()
     }
     yield extents.take()
   }
+}
+
+/** Each block's bitmap is read: where all entries give the same block, there would be no end of it. */
+function overlapping(offset: number): DiskferryError {
+  const expected = 'blocks that do not overlap'
+  return malformed('VHD blocks', { found: 'more of them than the file holds', expected, offset })
 }
 
 function readBitmap({ source, blockSize }: BlockTable, sector: number): Promise<Uint8Array> {

@@ -1,4 +1,4 @@
-import { malformed, truncated } from '../../bytes/errors.ts'
+import { type DiskferryError, malformed, truncated } from '../../bytes/errors.ts'
 import { asBuffer } from '../../bytes/struct.ts'
 import { readExactly, type Source } from '../../io/source.ts'
 import { ExtentCollector, type ExtentRows, Kind } from '../extents.ts'
@@ -62,12 +62,13 @@ export class BlockTable {
   async *extents(start: number, end: number): AsyncGenerator<ExtentRows> {
     const { blockSize } = this.#metadata
     const extents = new ExtentCollector(start, end)
+    const partial = { bytes: 0 }
     const last = Math.ceil(end / blockSize)
     for (let block = Math.floor(start / blockSize); block < last; ) {
       const stop = Math.min(block + BAT_BATCH, last)
       const window = await this.#readEntries(block, stop)
       for (; block < stop; block++) {
-        await this.#addBlock(extents, block, window)
+        await this.#addBlock(extents, block, window, partial)
         if (extents.count >= BATCH) yield extents.take()
       }
     }
@@ -81,8 +82,16 @@ export class BlockTable {
     return new EntryWindow(asBuffer(await readExactly(this.#source, offset, length)), first, offset)
   }
 
-  /** Blocks that hold nothing of worth read as zeros: one that was unmapped may, and does so everywhere. */
-  async #addBlock(extents: ExtentCollector, block: number, window: EntryWindow): Promise<void> {
+  /**
+   * Blocks that hold nothing of worth read as zeros: one that was unmapped may, and does so everywhere. `partial` counts
+   * blocks of which single sectors are stored, over the whole walk.
+   */
+  async #addBlock(
+    extents: ExtentCollector,
+    block: number,
+    window: EntryWindow,
+    partial: { bytes: number },
+  ): Promise<void> {
     const { blockSize, virtualSize, parent } = this.#metadata
     const guest = block * blockSize
     const length = Math.min(blockSize, virtualSize - guest)
@@ -104,6 +113,8 @@ export class BlockTable {
       case BlockState.partiallyPresent:
         if (parent === undefined) break
         this.#assertStored(host, length, place)
+        partial.bytes += length
+        if (partial.bytes > this.#source.size) throw overlapping(place)
         this.#addSectors(extents, guest, length, host, await this.#readBitmap(block, window))
         return
     }
@@ -139,6 +150,12 @@ export class BlockTable {
     if (expected <= this.#source.size) return
     throw truncated(`VHDX block ends at ${expected}`, { found: this.#source.size, expected, offset: place })
   }
+}
+
+/** Each such block's bitmap is read: where all entries give the same block, there would be no end of it. */
+function overlapping(offset: number): DiskferryError {
+  const expected = 'blocks that do not overlap'
+  return malformed('VHDX blocks', { found: 'more of them than the file holds', expected, offset })
 }
 
 /** Some of the table's entries, in memory. */

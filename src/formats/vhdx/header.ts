@@ -1,5 +1,5 @@
 import { crc32c } from '../../bytes/crc32c.ts'
-import { DiskferryError, malformed, truncated } from '../../bytes/errors.ts'
+import { DiskferryError, malformed, tooLarge, truncated } from '../../bytes/errors.ts'
 import { asBuffer } from '../../bytes/struct.ts'
 import { MiB } from '../../bytes/units.ts'
 import { readClipped, readExactly, type Source } from '../../io/source.ts'
@@ -13,6 +13,7 @@ import {
   LOG_SECTOR,
   LOG_SIGNATURE,
   logEntry,
+  MAX_LOG_SIZE,
   REGION_ALIGNMENT,
   VERSION,
 } from './spec.ts'
@@ -99,6 +100,10 @@ function assertLog(source: Source, offset: bigint, length: number): number {
   const end = offset + BigInt(length)
   if (offset % BigInt(REGION_ALIGNMENT) !== 0n || offset === 0n) {
     throw malformed('VHDX log offset', { found: String(offset), expected: 'a multiple of 1 MiB', offset: place })
+  }
+  if (length > MAX_LOG_SIZE) {
+    const at = HEADER_OFFSETS[0] + header.offsetOf('logLength')
+    throw tooLarge('VHDX log', { found: length, expected: `at most ${MAX_LOG_SIZE}`, offset: at })
   }
   if (end <= BigInt(source.size)) return Number(offset)
   throw truncated('VHDX log', { found: source.size, expected: String(end), offset: place })

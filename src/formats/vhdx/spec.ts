@@ -55,6 +55,8 @@ export const Region = {
 
 /** 2.3 "Log": entries begin at multiples of 4 KiB. */
 export const LOG_SECTOR = 4 * KiB
+/** Ours: Hyper-V and QEMU make logs of 1 MiB. Each sector is looked at. */
+export const MAX_LOG_SIZE = 256 * MiB
 export const logEntry = struct('VHDX log entry', 64, {
   signature: [0, text(4)],
   checksum: [4, u32le],

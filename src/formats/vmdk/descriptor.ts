@@ -1,8 +1,8 @@
 import { TextDecoder } from 'node:util'
-import { malformed, tooLarge } from '../../bytes/errors.ts'
+import { type DiskferryError, malformed, tooLarge } from '../../bytes/errors.ts'
 import { formatSize } from '../../bytes/units.ts'
 import { capacityOf, sectorsToBytes } from './sparse-extent.ts'
-import { MAX_DESCRIPTOR_SIZE, MAX_DISK_SIZE, MAX_EXTENTS, NO_PARENT_CID } from './spec.ts'
+import { MAX_DESCRIPTOR_LINES, MAX_DESCRIPTOR_SIZE, MAX_DISK_SIZE, MAX_EXTENTS, NO_PARENT_CID } from './spec.ts'
 
 /** "The Descriptor File": what of it matters to a reader. */
 export interface Descriptor {
@@ -72,20 +72,34 @@ interface Line {
 /** Lines that say something. An embedded descriptor ends with the first zero byte. */
 function* linesOf(bytes: Buffer, base: number): Generator<Line> {
   const zero = bytes.indexOf(0)
-  const end = zero < 0 ? bytes.length : zero
-  const decoder = decoderOf(bytes.toString('latin1', 0, end))
-  for (let at = 0; at < end; ) {
-    const newline = bytes.indexOf(0x0a, at)
-    const lineEnd = newline < 0 || newline > end ? end : newline
-    const line = decoder.decode(bytes.subarray(at, lineEnd)).trim()
+  const text = bytes.toString('latin1', 0, zero < 0 ? bytes.length : zero)
+  const decoder = decoderOf(text)
+  let count = 0
+  for (let at = 0; at < text.length; ) {
+    if (++count > MAX_DESCRIPTOR_LINES) throw tooManyLines(base + at)
+    const newline = text.indexOf('\n', at)
+    const end = newline < 0 ? text.length : newline
+    const raw = text.slice(at, end)
+    const line = (IS_ASCII.test(raw) ? raw : decoder.decode(bytes.subarray(at, end))).trim()
     if (line !== '' && !line.startsWith('#')) yield { line, offset: base + at }
-    at = lineEnd + 1
+    at = end + 1
   }
 }
 
-/** Names are written in the encoding that the descriptor states. */
+/** Means the same in every encoding that descriptors state. */
+const IS_ASCII = /^[\t\r\x20-\x7e]*$/
+
+function tooManyLines(offset: number): DiskferryError {
+  const expected = `at most ${MAX_DESCRIPTOR_LINES}`
+  return tooLarge('VMDK descriptor lines', { found: 'more', expected, offset })
+}
+
+/**
+ * Names are written in the encoding that the descriptor states. The pattern stays within a line: `\s` would run over
+ * line ends, from each line anew, and a file of nothing but line ends would take minutes.
+ */
 function decoderOf(descriptor: string): TextDecoder {
-  const label = /^\s*encoding\s*=\s*"?([\w-]{1,40})/im.exec(descriptor)?.[1] ?? 'utf-8'
+  const label = /^[ \t]*encoding[ \t]*=[ \t]*"?([\w-]{1,40})/im.exec(descriptor)?.[1] ?? 'utf-8'
   try {
     return new TextDecoder(label)
   } catch {

@@ -2,6 +2,7 @@ import type { ImageFormat } from '../format.ts'
 import { open } from './open.ts'
 import { writer } from './plan.ts'
 import { probe } from './probe.ts'
+import { openStream } from './stream.ts'
 
 /** VMware's own, in one file or in many. */
 export const vmdk = {
@@ -10,5 +11,6 @@ export const vmdk = {
   extensions: ['vmdk'],
   probe,
   reader: { open },
+  openStream,
   writer,
 } as const satisfies ImageFormat

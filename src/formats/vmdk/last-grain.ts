@@ -23,7 +23,8 @@ export async function lastUnitOf(extent: SparseExtent, packing: GrainPacking): P
   return unpacksTo(needed, packed, host) ? needed : grainSize
 }
 
-function unpacksTo(unitSize: number, packed: Uint8Array, host: number): boolean {
+/** Tells whether a packed grain gives exactly `unitSize` bytes. */
+export function unpacksTo(unitSize: number, packed: Uint8Array, host: number): boolean {
   try {
     unpackExactly({ name: 'zlib', unitSize }, packed, host)
     return true

@@ -173,7 +173,7 @@ function assertNotEncrypted({ encryption }: Descriptor): void {
 }
 
 /** `variant` is what it looks like; the descriptor's own word for it goes first, as long as it is a word. */
-function factsOf(
+export function factsOf(
   { createType, contentId, parent, encryption }: Descriptor,
   { variant, details, ...facts }: ImageFacts,
 ): ImageFacts {

@@ -80,14 +80,27 @@ function* directoryRegions(plan: SparsePlan, prefix: string, offset: number): Ge
   const directory = () => encodeDirectory(plan, firstTable)
   yield { name: `${prefix}grain-directory`, kind: 'bytes', offset, length: directorySize, bytes: directory }
   let grain = plan.firstGrain
-  for (let index = 0; index < tables; index++) {
+  for (let index = 0; index < tables; ) {
     const at = firstTable + index * TABLE_SIZE
-    const firstGrain = grain
-    const bytes = () => encodeTable(units, index, firstGrain)
-    yield { name: `${prefix}grain-table`, kind: 'bytes', offset: at, length: TABLE_SIZE, bytes }
     const first = index * MAX_GTES_PER_GT
-    grain += units.count(first, Math.min(units.length, first + MAX_GTES_PER_GT)) * DEFAULT_GRAIN_SIZE
+    const used = Math.min(tables, Math.floor(units.next(first) / MAX_GTES_PER_GT))
+    if (used > index) {
+      // Tables that map nothing are zero: in a file, a hole.
+      yield { name: `${prefix}grain-tables`, kind: 'zero', offset: at, length: (used - index) * TABLE_SIZE }
+      index = used
+    } else {
+      const firstGrain = grain
+      const bytes = () => encodeTable(units, first, firstGrain)
+      yield { name: `${prefix}grain-table`, kind: 'bytes', offset: at, length: TABLE_SIZE, bytes }
+      grain += units.count(first, tableEnd(units, first)) * DEFAULT_GRAIN_SIZE
+      index += 1
+    }
   }
+}
+
+/** The unit behind the last one of the table that maps `first`. */
+function tableEnd(units: UnitMap, first: number): number {
+  return Math.min(units.length, first + MAX_GTES_PER_GT)
 }
 
 function encodeDirectory({ tables, directorySize }: SparsePlan, firstTable: number): Buffer {
@@ -98,11 +111,11 @@ function encodeDirectory({ tables, directorySize }: SparsePlan, firstTable: numb
   return bytes
 }
 
-function encodeTable(units: UnitMap, index: number, firstGrain: number): Buffer {
+/** The table that maps units from `first` on. */
+function encodeTable(units: UnitMap, first: number, firstGrain: number): Buffer {
   const table = Buffer.alloc(TABLE_SIZE)
-  const first = index * MAX_GTES_PER_GT
   let offset = firstGrain
-  for (const { from, to } of units.runs(first, Math.min(units.length, first + MAX_GTES_PER_GT))) {
+  for (const { from, to } of units.runs(first, tableEnd(units, first))) {
     for (let grain = from; grain < to; grain++, offset += DEFAULT_GRAIN_SIZE) {
       table.writeUInt32LE(offset / SECTOR, (grain - first) * ENTRY_SIZE)
     }

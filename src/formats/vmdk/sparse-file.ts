@@ -68,7 +68,11 @@ async function readFooter(source: Source): Promise<SparseHeader> {
   throw malformed('VMDK footer', { found: 'all ones', expected: 'the place of the grain directory', offset: place })
 }
 
-function assertHeader({ magic, version, flags, newlineTest, compressAlgorithm }: SparseHeader, base: number): void {
+/** What every hosted sparse extent's header must say. It lies at `base` of its file. */
+export function assertHeader(
+  { magic, version, flags, newlineTest, compressAlgorithm }: SparseHeader,
+  base: number,
+): void {
   const at = (name: keyof SparseHeader) => base + sparseHeader.offsetOf(name)
   if (magic !== SPARSE_MAGIC) {
     throw malformed('VMDK magic', { found: hex(magic), expected: hex(SPARSE_MAGIC), offset: at('magic') })
@@ -96,7 +100,7 @@ function assertHeader({ magic, version, flags, newlineTest, compressAlgorithm }:
 }
 
 /** Version 3 without compression came for changed block tracking. Its grains are those of version 1. */
-function featuresOf({ version, flags }: SparseHeader): string[] {
+export function featuresOf({ version, flags }: SparseHeader): string[] {
   const names = Object.entries(FLAG_NAMES).flatMap(([flag, name]) => (flags & Number(flag) ? [name] : []))
   return version === 3 && !(flags & Flag.compressed) ? [...names, 'changed block tracking'] : names
 }
@@ -173,7 +177,7 @@ async function withPacking(extent: SparseExtent, flags: number): Promise<SparseE
   })
 }
 
-function fieldPlace(name: keyof SparseHeader): { name: string; offset: number } {
+export function fieldPlace(name: keyof SparseHeader): { name: string; offset: number } {
   return { name: `VMDK ${FIELD_NAMES[name] ?? name}`, offset: sparseHeader.offsetOf(name) }
 }
 

@@ -84,6 +84,8 @@ export const MAX_DISK_SIZE = 64 * TiB
 
 /** The descriptor: text, whose extents are in sectors. */
 export const MAX_DESCRIPTOR_SIZE = MiB
+/** Ours: all extents that there may be, with three lines each to spare. */
+export const MAX_DESCRIPTOR_LINES = 16384
 /** Ours: 8 TiB in extents of 2 GiB. Each of them is a file to be held open. */
 export const MAX_EXTENTS = 4096
 export const NO_PARENT_CID = 0xffffffff

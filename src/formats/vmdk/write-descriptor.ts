@@ -15,6 +15,12 @@ export const options = {
     default: 1,
     help: 'how hard to compress: 1 is fastest, 9 smallest',
   },
+  compressor: {
+    type: 'choice',
+    values: ['zlib', 'libdeflate'],
+    default: 'zlib',
+    help: 'libdeflate is faster at the same level; it needs the package libdeflate beside diskferry',
+  },
   adapter_type: {
     type: 'choice',
     values: ['lsilogic', 'buslogic', 'ide', 'legacyESX'],

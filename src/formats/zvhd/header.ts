@@ -17,6 +17,11 @@ export async function readHeader(
     throw truncated('ZVHD header', { found: source.size, expected: `at least ${2 * HEADER_SIZE}`, offset: 0 })
   }
   const bytes = asBuffer(await readExactly(source, offset, HEADER_SIZE))
+  return { bytes, fields: checkHeader(bytes, offset, cookie) }
+}
+
+/** The fields of a header or footer that lies at `offset` of its file. */
+export function checkHeader(bytes: Buffer, offset: number, cookie: string): ZvhdHeader {
   const fields = zvhdHeader.decode(bytes)
   if (fields.cookie.slice(0, COOKIE_COMPARED) !== cookie.slice(0, COOKIE_COMPARED)) {
     throw malformed('ZVHD cookie', {
@@ -34,7 +39,7 @@ export async function readHeader(
     const at = offset + zvhdHeader.offsetOf('originalSize')
     throw malformed('ZVHD original size', { found: fields.originalSize, expected: 'a multiple of 512', offset: at })
   }
-  return { bytes, fields }
+  return fields
 }
 
 /** What people are told of either format. */

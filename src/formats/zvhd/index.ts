@@ -3,6 +3,8 @@ import { open } from './open.ts'
 import { openZvhd2 } from './open-zvhd2.ts'
 import { zvhd2Writer, zvhdWriter } from './plan.ts'
 import { probeZvhd, probeZvhd2 } from './probe.ts'
+import { openStream } from './stream.ts'
+import { openZvhd2Stream } from './stream-zvhd2.ts'
 
 /** Huawei Cloud's compressed VHD: blocks as one deflate stream, no index. */
 export const zvhd = {
@@ -11,6 +13,7 @@ export const zvhd = {
   extensions: ['zvhd'],
   probe: probeZvhd,
   reader: { open },
+  openStream,
   writer: zvhdWriter,
 } as const satisfies ImageFormat
 
@@ -21,5 +24,6 @@ export const zvhd2 = {
   extensions: ['zvhd2'],
   probe: probeZvhd2,
   reader: { open: openZvhd2 },
+  openStream: openZvhd2Stream,
   writer: zvhd2Writer,
 } as const satisfies ImageFormat

@@ -29,15 +29,8 @@ export async function openZvhd2(source: Source): Promise<DiskImage> {
   const { bytes } = await readHeader(source, offset, ZVHD2_COOKIE)
   const footer = zvhd2Header.decode(bytes)
   const virtualSize = footer.originalSize
-  const codec = CODECS[footer.compression]
+  const codec = codecOf(footer, offset)
   assertFooter(footer, offset)
-  if (codec === undefined) {
-    throw new DiskferryError('unsupported-feature', `ZVHD2 compression ${footer.compression} is not known`, {
-      found: footer.compression,
-      expected: '0 (zlib) or 1 (zstd)',
-      offset: offset + zvhd2Header.offsetOf('compression'),
-    })
-  }
   return {
     format: 'zvhd2',
     source,
@@ -53,14 +46,27 @@ export async function openZvhd2(source: Source): Promise<DiskImage> {
   }
 }
 
-function assertFooter(footer: Zvhd2Header, offset: number): void {
+/** How the blocks are packed, as a header or footer at `offset` says. Block size and number have been checked. */
+export function codecOf(fields: Zvhd2Header, offset: number): CodecName {
+  const { blockSize, blocks, originalSize, compression } = fields
   const at = (name: keyof Zvhd2Header) => offset + zvhd2Header.offsetOf(name)
-  const { blockSize, blocks, storedBlocks, originalSize, indexOffset } = footer
   if (blockSize !== BLOCK_SIZE) {
     throw malformed('ZVHD2 block size', { found: blockSize, expected: BLOCK_SIZE, offset: at('blockSize') })
   }
   const expected = Math.ceil(originalSize / BLOCK_SIZE)
   if (blocks !== expected) throw malformed('ZVHD2 number of blocks', { found: blocks, expected, offset: at('blocks') })
+  const codec = CODECS[compression]
+  if (codec !== undefined) return codec
+  throw new DiskferryError('unsupported-feature', `ZVHD2 compression ${compression} is not known`, {
+    found: compression,
+    expected: '0 (zlib) or 1 (zstd)',
+    offset: at('compression'),
+  })
+}
+
+function assertFooter(footer: Zvhd2Header, offset: number): void {
+  const at = (name: keyof Zvhd2Header) => offset + zvhd2Header.offsetOf(name)
+  const { blocks, storedBlocks, indexOffset } = footer
   if (storedBlocks > blocks) {
     throw malformed('ZVHD2 stored blocks', {
       found: storedBlocks,
@@ -80,8 +86,12 @@ async function* indexedExtents(
   end: number,
 ): AsyncGenerator<ExtentRows> {
   const extents = new ExtentCollector(start, end)
-  let guest = 0
-  for (let entry = 0; entry < footer.storedBlocks; entry += INDEX_BATCH) {
+  const firstBlock = Math.floor(start / BLOCK_SIZE)
+  let guest = firstBlock * BLOCK_SIZE
+  const isWhole = end === footer.originalSize
+  let entry = await findEntry(source, footer, firstBlock)
+  // A walk to the disk's end looks at every entry that is left, so that none of them can lie beyond it.
+  for (; entry < footer.storedBlocks && (isWhole || guest < end); entry += INDEX_BATCH) {
     const count = Math.min(INDEX_BATCH, footer.storedBlocks - entry)
     const at = footer.indexOffset + entry * indexEntry.size
     const bytes = await readExactly(source, at, count * indexEntry.size)
@@ -98,6 +108,18 @@ async function* indexedExtents(
   }
   extents.add(guest, end - guest, Kind.hole)
   yield extents.take()
+}
+
+/** The first entry of a block at or after `block`, by halves. Whether entries ascend, the walk finds out. */
+async function findEntry(source: Source, footer: Zvhd2Header, block: number): Promise<number> {
+  let [low, high] = [0, block === 0 ? 0 : footer.storedBlocks]
+  while (low < high) {
+    const middle = Math.floor((low + high) / 2)
+    const bytes = await readExactly(source, footer.indexOffset + middle * indexEntry.size, indexEntry.size)
+    if (indexEntry.decode(bytes).block < block) low = middle + 1
+    else high = middle
+  }
+  return low
 }
 
 /** Entries ascend, and their records lie in front of the index. */

@@ -54,9 +54,8 @@ export const zvhdWriter: ImageWriter<typeof zvhdOptions> = {
       sizeAtMost: 2 * HEADER_SIZE + recordsAtMost(input),
       units: input.units,
       packing: {
-        codec: 'deflate-raw',
+        codec: 'deflate-segment',
         level,
-        openEnded: true,
         frame: 'zvhd-record',
         firstUnit: input.units.next(0),
       },

@@ -9,9 +9,10 @@ import {
   RECORD_HEADER_SIZE,
   recordHeader,
   recordSize,
+  ZLIB_HEADER_SIZE,
 } from './spec.ts'
 
-/** Where each record's payload lies, in the order of the file, which is that of the blocks. */
+/** Where each record's deflate segment lies, in the order of the file, which is that of the blocks. */
 export class RecordTable {
   #blocks = new Uint32Array(256)
   #offsets = new Float64Array(256)
@@ -22,7 +23,7 @@ export class RecordTable {
     return this.#blocks[record] as number
   }
 
-  payload(record: number): { offset: number; size: number } {
+  segment(record: number): { offset: number; size: number } {
     return { offset: this.#offsets[record] as number, size: this.#sizes[record] as number }
   }
 
@@ -66,42 +67,48 @@ export async function walkRecords(source: Source, blocks: number): Promise<Recor
   let last = -1
   for (let offset = HEADER_SIZE; offset < end; ) {
     const { payloadSize, block } = await readRecordHeader(source, offset, end)
-    if (block <= last || block >= blocks) {
-      const expected = `from ${last + 1} to ${blocks - 1}`
-      throw malformed('ZVHD block number', { found: block, expected, offset: offset + recordHeader.offsetOf('block') })
-    }
-    table.add(block, offset + RECORD_HEADER_SIZE, payloadSize)
+    assertBlock(block, last, blocks, offset)
+    const skipped = last < 0 ? Math.min(ZLIB_HEADER_SIZE, payloadSize) : 0
+    table.add(block, offset + RECORD_HEADER_SIZE + skipped, payloadSize - skipped)
     last = block
     offset += recordSize(payloadSize)
   }
   return table
 }
 
+/** Records ascend, each block has at most one, and all of them lie in the disk. */
+export function assertBlock(block: number, last: number, blocks: number, offset: number): void {
+  if (block > last && block < blocks) return
+  const expected = `from ${last + 1} to ${blocks - 1}`
+  throw malformed('ZVHD block number', { found: block, expected, offset: offset + recordHeader.offsetOf('block') })
+}
+
 async function readRecordHeader(source: Source, offset: number, end: number) {
   if (offset + RECORD_HEADER_SIZE > end)
     throw truncated('ZVHD record', { found: end - offset, expected: RECORD_HEADER_SIZE, offset })
-  const header = recordHeader.decode(asBuffer(await readExactly(source, offset, RECORD_HEADER_SIZE)))
+  const header = checkRecordHeader(asBuffer(await readExactly(source, offset, RECORD_HEADER_SIZE)), offset)
+  const recordEnd = offset + recordSize(header.payloadSize)
+  if (recordEnd > end) throw truncated('ZVHD record', { found: end, expected: recordEnd, offset })
+  const at = recordEnd - RECORD_END.length
+  checkRecordEnd(asBuffer(await readExactly(source, at, RECORD_END.length)), at)
+  return header
+}
+
+export function checkRecordHeader(bytes: Buffer, offset: number) {
+  const header = recordHeader.decode(bytes)
   if (header.cookie !== RECORD_COOKIE) {
-    throw malformed('ZVHD record', {
-      found: JSON.stringify(header.cookie),
-      expected: JSON.stringify(RECORD_COOKIE),
-      offset,
-    })
+    const [found, expected] = [JSON.stringify(header.cookie), JSON.stringify(RECORD_COOKIE)]
+    throw malformed('ZVHD record', { found, expected, offset })
   }
   const { payloadSize } = header
-  if (payloadSize === 0 || payloadSize > MAX_PAYLOAD) {
-    const at = offset + recordHeader.offsetOf('payloadSize')
-    throw malformed('ZVHD payload size', { found: payloadSize, expected: `from 1 to ${MAX_PAYLOAD}`, offset: at })
-  }
-  const recordEnd = offset + recordSize(payloadSize)
-  if (recordEnd > end) throw truncated('ZVHD record', { found: end, expected: recordEnd, offset })
-  const mark = asBuffer(await readExactly(source, recordEnd - RECORD_END.length, RECORD_END.length)).toString('latin1')
-  if (mark !== RECORD_END) {
-    throw malformed('ZVHD record end', {
-      found: JSON.stringify(mark),
-      expected: JSON.stringify(RECORD_END),
-      offset: recordEnd - RECORD_END.length,
-    })
-  }
-  return header
+  if (payloadSize > 0 && payloadSize <= MAX_PAYLOAD) return header
+  const at = offset + recordHeader.offsetOf('payloadSize')
+  throw malformed('ZVHD payload size', { found: payloadSize, expected: `from 1 to ${MAX_PAYLOAD}`, offset: at })
+}
+
+export function checkRecordEnd(mark: Buffer, offset: number): void {
+  const found = mark.toString('latin1')
+  if (found === RECORD_END) return
+  const expected = JSON.stringify(RECORD_END)
+  throw malformed('ZVHD record end', { found: JSON.stringify(found), expected, offset })
 }

@@ -74,6 +74,8 @@ export const RECORD_COOKIE = 'hwstream bg\0'
 export const RECORD_END = 'end\0'
 export const RECORD_HEADER_SIZE = 48
 export const RECORD_ALIGNMENT = 4096
+/** All payloads together are one zlib stream: its header opens the first. */
+export const ZLIB_HEADER_SIZE = 2
 
 export const recordHeader = struct('ZVHD record', RECORD_HEADER_SIZE, {
   cookie: [0, text(12)],

@@ -26,15 +26,12 @@ const UNKNOWN = {
 export class Zvhd2Tables {
   readonly #fields: Zvhd2Header
   readonly #blocks: UnitMap
-  readonly #index: Buffer
+  #index = Buffer.alloc(INDEX_SEGMENT_SIZE)
   #entries = 0
 
   constructor(fields: ZvhdHeader, blocks: UnitMap, compression: number) {
-    const storedBlocks = blocks.count()
-    const indexSegments = Math.ceil(storedBlocks / BLOCKS_PER_SEGMENT)
     const bitmapSegments = Math.ceil(blocks.length / BLOCKS_PER_SEGMENT)
     this.#blocks = blocks
-    this.#index = Buffer.alloc(indexSegments * INDEX_SEGMENT_SIZE)
     this.#fields = {
       ...fields,
       zvhd2Version: ZVHD2_VERSION,
@@ -42,39 +39,45 @@ export class Zvhd2Tables {
       blocks: blocks.length,
       indexOffset: 0,
       bitmapOffset: 0,
-      indexSize: indexSegments * INDEX_SEGMENT_SIZE,
+      indexSize: 0,
       bitmapSize: bitmapSegments * BITMAP_SEGMENT_SIZE,
       indexSegmentSize: INDEX_SEGMENT_SIZE,
       bitmapSegmentSize: BITMAP_SEGMENT_SIZE,
-      indexSegments,
+      indexSegments: 0,
       bitmapSegments,
-      storedBlocks,
+      storedBlocks: 0,
       indexHoldsZeroBlocks: 0,
       compression,
     }
   }
 
   get endSizeAtMost(): number {
-    return 2 * HEADER_SIZE + this.#fields.indexSize + this.#fields.bitmapSize
+    const index = Math.ceil(this.#blocks.count() / BLOCKS_PER_SEGMENT) * INDEX_SEGMENT_SIZE
+    return 2 * HEADER_SIZE + index + this.#fields.bitmapSize
   }
 
   /** In front nothing is known of what follows; the vendor's driver leaves these fields zero. */
   begin(): Buffer {
-    return encode({ ...this.#fields, ...UNKNOWN, storedBlocks: 0 })
+    return encode({ ...this.#fields, ...UNKNOWN })
   }
 
   add(block: number, offset: number, recordSize: number): void {
-    this.#index.set(indexEntry.encode({ offset, block, recordSize }), this.#entries * indexEntry.size)
+    const at = this.#entries * indexEntry.size
+    if (at === this.#index.length) this.#index = Buffer.concat([this.#index], 2 * at)
+    this.#index.set(indexEntry.encode({ offset, block, recordSize }), at)
     this.#entries += 1
   }
 
   end(end: number): Buffer {
+    const indexSegments = Math.ceil(this.#entries / BLOCKS_PER_SEGMENT)
+    const indexSize = indexSegments * INDEX_SEGMENT_SIZE
+    const fields = { ...this.#fields, indexSize, indexSegments, storedBlocks: this.#entries }
     const indexOffset = end + HEADER_SIZE
-    const bitmapOffset = indexOffset + this.#index.length
-    const bitmap = Buffer.alloc(this.#fields.bitmapSize)
+    const bitmapOffset = indexOffset + indexSize
+    const bitmap = Buffer.alloc(fields.bitmapSize)
     bitmap.set(this.#blocks.bits)
-    const footer = encode({ ...this.#fields, indexOffset, bitmapOffset })
-    return Buffer.concat([encode({ ...this.#fields, ...UNKNOWN }), this.#index, bitmap, footer])
+    const footer = encode({ ...fields, indexOffset, bitmapOffset })
+    return Buffer.concat([encode({ ...fields, ...UNKNOWN }), this.#index.subarray(0, indexSize), bitmap, footer])
   }
 }
 
