@@ -4,6 +4,7 @@ import { isAbsolute, join, relative, sep } from 'node:path'
 import { DiskferryError } from '../bytes/errors.ts'
 import { fileSource } from './file-source.ts'
 import type { Source } from './source.ts'
+import { systemErrorName } from './system-error.ts'
 
 /** The gate to other files that an image names. No reader opens a file by itself. */
 export interface Companions {
@@ -55,7 +56,7 @@ function resolved(path: string): Promise<string> {
 }
 
 function unreadable(path: string, cause: unknown): DiskferryError {
-  const found = (cause as NodeJS.ErrnoException).code ?? String(cause)
+  const found = systemErrorName(cause)
   const hint = found === 'ENOENT' ? 'the image names this file: put it beside it' : 'check that the file may be read'
   return new DiskferryError('source-unreadable', `can't open ${JSON.stringify(path)}: ${found}`, { found, hint, cause })
 }

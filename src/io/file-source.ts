@@ -2,7 +2,8 @@ import type { BigIntStats } from 'node:fs'
 import { type FileHandle, open, readFile } from 'node:fs/promises'
 import { DiskferryError } from '../bytes/errors.ts'
 import { SECTOR } from '../bytes/units.ts'
-import type { Source } from './source.ts'
+import { readFailed, type Source } from './source.ts'
+import { systemErrorName } from './system-error.ts'
 
 /**
  * Opens a regular file or a block device for reading.
@@ -16,8 +17,11 @@ export async function fileSource(path: string): Promise<Source> {
     return {
       size,
       name: path,
+      // What is written to a device changes no time of its.
+      ...(opened.isFile() && { version: `${opened.dev}-${opened.ino}-${size}-${opened.mtimeNs}` }),
       files: [{ fd: handle.fd, name: path, base: 0, length: size }],
-      read: (offset, length) => readUpTo(handle, offset, length),
+      read: (offset, length) =>
+        readUpTo(handle, offset, length).catch((cause) => Promise.reject(readFailed(path, offset, cause))),
       assertUnchanged: async () => assertSame(path, opened, await handle.stat({ bigint: true })),
       close: () => handle.close(),
     }
@@ -31,7 +35,7 @@ async function openForReading(path: string): Promise<FileHandle> {
   try {
     return await open(path, 'r')
   } catch (cause) {
-    const reason = (cause as NodeJS.ErrnoException).code ?? String(cause)
+    const reason = systemErrorName(cause)
     const hint = reason === 'ENOENT' ? 'check the path' : 'check that the file may be read'
     throw new DiskferryError('source-unreadable', `can't open ${path}: ${reason}`, { found: reason, hint, cause })
   }

@@ -4,6 +4,7 @@ import { type FileHandle, open, realpath, rename, stat, unlink } from 'node:fs/p
 import { dirname, join, resolve } from 'node:path'
 import { DiskferryError } from '../bytes/errors.ts'
 import { descriptorSink } from './descriptor-sink.ts'
+import { fileSource } from './file-source.ts'
 import type { PositionedSink, Sink, Target } from './sink.ts'
 import type { SourceFile } from './source.ts'
 import { targetFailed } from './target-error.ts'
@@ -26,6 +27,7 @@ export function fileTarget(path: string, { sync = false }: FileTargetOptions = {
       await assertNotSource(path, job.sourceFiles ?? [])
       return openTemporary(path, job.size, sync)
     },
+    readBack: () => fileSource(path),
   }
 }
 

@@ -1,5 +1,5 @@
 import { tooLarge } from '../bytes/errors.ts'
-import { readExactly, type Source, type SourceFile } from './source.ts'
+import { reachOf, readExactly, type Source, type SourceFile } from './source.ts'
 
 /** Several sources, one behind the other, as one address space. */
 export interface JoinedSource extends Source {
@@ -8,18 +8,20 @@ export interface JoinedSource extends Source {
 }
 
 /**
- * Joins sources without copying them. The parts stay whose they are: closing them is their owner's. Where every part is
- * a file, so is the whole, and worker threads read it for themselves.
+ * Joins sources without copying them. The parts stay whose they are: closing them is their owner's. As many parts as are
+ * files, from the first on, worker threads read for themselves.
  */
 export function joinSources(parts: readonly Source[], name?: string): JoinedSource {
   const bases = basesOf(parts)
   const size = (bases.at(-1) ?? 0) + (parts.at(-1)?.size ?? 0)
   const files = filesOf(parts, bases)
+  const versions = parts.map(({ version }) => version)
   return {
     size,
     bases,
     ...(name !== undefined && { name }),
     ...(files !== undefined && { files }),
+    ...(!versions.includes(undefined) && { version: versions.join(' ') }),
     read: (offset, length) => readAcross(parts, bases, offset, Math.min(offset + length, size)),
     async assertUnchanged() {
       for (const part of parts) await part.assertUnchanged?.()
@@ -40,10 +42,10 @@ function basesOf(parts: readonly Source[]): number[] {
 function filesOf(parts: readonly Source[], bases: readonly number[]): SourceFile[] | undefined {
   const files: SourceFile[] = []
   for (const [index, part] of parts.entries()) {
-    if (part.size > 0 && part.files === undefined) return undefined
     for (const file of part.files ?? []) files.push({ ...file, base: file.base + (bases[index] as number) })
+    if (part.size > 0 && reachOf(part.files) < part.size) break
   }
-  return files
+  return files.length > 0 ? files : undefined
 }
 
 /** A part that gives too little says so itself, under its own name and offset. */

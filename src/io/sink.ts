@@ -1,4 +1,4 @@
-import type { SourceFile } from './source.ts'
+import type { Source, SourceFile } from './source.ts'
 
 /**
  * Where a converted image goes. A `Target` is a place that the caller names; opening it gives a `Sink`, which takes
@@ -8,6 +8,8 @@ export interface Target {
   /** What people call it, for messages and results. */
   readonly name: string
   open(job: SinkJob): Promise<Sink>
+  /** What lies there once a sink has finished; whoever asks closes it. Missing where nothing can be read back. */
+  readBack?(): Promise<Source>
 }
 
 /** What a sink may know before the first byte. */
@@ -16,6 +18,14 @@ export interface SinkJob {
   readonly size: number | undefined
   /** Bytes in all, at most. */
   readonly sizeAtMost: number
+  /** Bytes in front that come last, through `StreamSink.head`; none by default. */
+  readonly lateHead?: number | undefined
+  /** Stands for the job: the same source and options give the same one, on every machine. */
+  readonly fingerprint?: string | undefined
+  /** Stands for every byte: jobs that give the same make the same image. Undefined where nobody can tell. */
+  readonly identity?: (() => Promise<string | undefined>) | undefined
+  /** Digest of the source's disk, for targets that can keep what is said of them. */
+  readonly digest?: string | undefined
   /** Aborts requests that are under way. */
   readonly signal?: AbortSignal | undefined
   /** The source's files, so that a target can tell that it is one of them. */
@@ -27,6 +37,13 @@ export interface Chunk {
   /** Offset in the target, bytes. */
   readonly offset: number
   readonly bytes: Uint8Array
+  readonly crc32c: number
+}
+
+/** A run of the target's bytes that an earlier attempt has sent. Bytes. */
+export interface KeptRun {
+  readonly offset: number
+  readonly length: number
   readonly crc32c: number
 }
 
@@ -43,6 +60,8 @@ export interface Receipt {
   readonly etag?: string
   readonly parts?: number
   readonly partSize?: number
+  /** Bytes that an earlier attempt had sent, and that were not sent again. */
+  readonly resumedBytes?: number
 }
 
 /** Takes the bytes of one image, once. Exactly one of `finish` and `abort` ends it. */
@@ -75,6 +94,15 @@ export interface StreamSink extends SinkEnd {
    * sink needs `chunk.bytes` no more, and only then is that memory used again. That is all the backpressure there is.
    */
   write(chunk: Chunk): Promise<void>
+  /** The run that the byte at `offset` lies in, when it is there already and nobody needs to make it: see `pass`. */
+  kept?(offset: number): KeptRun | undefined
+  /** Passes over a kept run, in order, in place of writing it. */
+  pass?(run: KeptRun): void
+  /**
+   * Replaces the first `bytes.length` bytes of the image, which were handed over as one chunk; `replaced` is their
+   * CRC-32C. Called at most once, before `end`. A sink without it takes no late head.
+   */
+  head?(bytes: Uint8Array, crc32c: number, replaced: number): void
   /** No chunk follows the ones that have been handed over. Called once, before `finish`, without waiting for any. */
   end(): void
   /** Something has failed: writes that wait, and later ones, reject. `abort` follows when nothing waits any more. */

@@ -1,4 +1,5 @@
 import { DiskferryError } from '../bytes/errors.ts'
+import { systemErrorName } from './system-error.ts'
 
 const HINTS: Readonly<Record<string, string>> = {
   ENOENT: 'make its folder first',
@@ -12,7 +13,7 @@ const HINTS: Readonly<Record<string, string>> = {
 /** A write that the operating system refused, with what can be done about it. */
 export function targetFailed(name: string, cause: unknown): DiskferryError {
   if (cause instanceof DiskferryError) return cause
-  const found = (cause as NodeJS.ErrnoException).code ?? String(cause)
+  const found = systemErrorName(cause)
   const hint = HINTS[found]
   return new DiskferryError('target-failed', `can't write ${name}: ${found}`, { found, ...(hint && { hint }), cause })
 }

@@ -3,7 +3,8 @@ import { DiskferryError } from '../../bytes/errors.ts'
 
 /**
  * A client made from the usual AWS environment: credentials, profile, region, `AWS_ENDPOINT_URL_S3`. A store other than
- * AWS is addressed by path, since few of them answer to a host name for each bucket.
+ * AWS is addressed by path, since few of them answer to a host name for each bucket. A bucket of another region is followed
+ * there, so one client does for buckets of one region.
  */
 export async function clientFromEnvironment(environment: NodeJS.ProcessEnv = process.env): Promise<S3Client> {
   const [{ S3Client }, { Agent: HttpAgent }, { Agent: HttpsAgent }] = await Promise.all([
@@ -15,10 +16,11 @@ export async function clientFromEnvironment(environment: NodeJS.ProcessEnv = pro
   const elsewhere = endpoint !== undefined && !hostOf(endpoint).endsWith('.amazonaws.com')
   const region = environment.AWS_REGION ?? environment.AWS_DEFAULT_REGION ?? (elsewhere ? 'us-east-1' : undefined)
   const agent = { keepAlive: true, maxSockets: 64 }
-  return new S3Client({
+  const client = new S3Client({
     ...(endpoint !== undefined && { endpoint }),
     ...(region !== undefined && { region }),
     forcePathStyle: elsewhere,
+    followRegionRedirects: true,
     requestChecksumCalculation: 'WHEN_REQUIRED',
     responseChecksumValidation: 'WHEN_REQUIRED',
     requestHandler: {
@@ -30,6 +32,22 @@ export async function clientFromEnvironment(environment: NodeJS.ProcessEnv = pro
       socketTimeout: 60_000,
     },
   })
+  rememberRegion(client)
+  return client
+}
+
+/** The SDK follows a redirect to a bucket's region anew for each request; bodies would be sent twice. */
+function rememberRegion(client: S3Client): void {
+  client.middlewareStack.add(
+    (next) => (args) =>
+      next(args).catch((error) => {
+        const { $response } = error as { $response?: { statusCode?: number; headers?: Record<string, string> } }
+        const region = $response?.headers?.['x-amz-bucket-region']
+        if ($response?.statusCode === 301 && region) client.config.region = async () => region
+        throw error
+      }),
+    { step: 'serialize', priority: 'high', name: 'rememberRegion' },
+  )
 }
 
 function hostOf(endpoint: string): string {

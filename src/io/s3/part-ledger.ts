@@ -1,8 +1,9 @@
-import { combineCrc32c, crc32c, crc32cToBase64 } from '../../bytes/crc32c.ts'
-import type { Chunk } from '../sink.ts'
+import { combineCrc32c, crc32c, crc32cToBase64, replaceHeadCrc32c } from '../../bytes/crc32c.ts'
+import type { Chunk, KeptRun } from '../sink.ts'
 
 interface Part {
   crc32c: number
+  length: number
   readonly waiting: { resolve(): void; reject(error: unknown): void }[]
 }
 
@@ -11,24 +12,39 @@ interface Part {
  * needs. Chunks come in order and never cross a part's end.
  */
 export class PartLedger {
-  readonly #partSize: number
   readonly #parts = new Map<number, Part>()
   #whole = 0
+  #size = 0
   #failure: { error: unknown } | undefined
 
-  constructor(partSize: number) {
-    this.#partSize = partSize
+  /** Enters a chunk of part `number`. The promise resolves when its memory is free. */
+  enter(number: number, { bytes, crc32c }: Pick<Chunk, 'bytes' | 'crc32c'>): Promise<void> {
+    if (this.#failure !== undefined) return Promise.reject(this.#failure.error)
+    const part = this.#join(number, crc32c, bytes.length)
+    return new Promise((resolve, reject) => part.waiting.push({ resolve, reject }))
   }
 
-  /** Enters a chunk. The promise resolves when its memory is free. */
-  enter({ offset, bytes, crc32c }: Chunk): Promise<void> {
-    if (this.#failure !== undefined) return Promise.reject(this.#failure.error)
-    const number = Math.floor(offset / this.#partSize) + 1
-    const part = this.#parts.get(number) ?? { crc32c: 0, waiting: [] }
+  /** Enters a part whose bytes are nobody's here. */
+  pass(number: number, { length, crc32c }: KeptRun): void {
+    this.#join(number, crc32c, length)
+  }
+
+  #join(number: number, crc32c: number, length: number): Part {
+    const part = this.#parts.get(number) ?? { crc32c: 0, length: 0, waiting: [] }
     this.#parts.set(number, part)
-    part.crc32c = combineCrc32c(part.crc32c, crc32c, bytes.length)
-    this.#whole = combineCrc32c(this.#whole, crc32c, bytes.length)
-    return new Promise((resolve, reject) => part.waiting.push({ resolve, reject }))
+    part.crc32c = combineCrc32c(part.crc32c, crc32c, length)
+    part.length += length
+    this.#whole = combineCrc32c(this.#whole, crc32c, length)
+    this.#size += length
+    return part
+  }
+
+  /** The first `length` bytes have become others. */
+  replaceHead(length: number, oldHead: number, newHead: number): void {
+    const first = this.#parts.get(1)
+    if (first === undefined) return
+    first.crc32c = replaceHeadCrc32c(first.crc32c, oldHead, newHead, first.length - length)
+    this.#whole = replaceHeadCrc32c(this.#whole, oldHead, newHead, this.#size - length)
   }
 
   /** CRC-32C of a whole part, as stores write it. */
@@ -37,8 +53,8 @@ export class PartLedger {
   }
 
   /** CRC-32C of everything entered so far. */
-  whole(): string {
-    return crc32cToBase64(this.#whole)
+  whole(): number {
+    return this.#whole
   }
 
   /** The checksum of checksums that some stores keep of an upload in parts. */

@@ -28,6 +28,10 @@ const MEANINGS: Readonly<Record<string, Meaning>> = {
     code: 'target-failed',
     hint: 'the store did not answer in time: check the connection, and try again',
   },
+  ETIMEDOUT: {
+    code: 'target-failed',
+    hint: 'the store did not answer in time: check the connection, and try again',
+  },
   'Region is missing': {
     code: 'target-failed',
     hint: 'set AWS_REGION, or AWS_ENDPOINT_URL_S3 for a store other than AWS',

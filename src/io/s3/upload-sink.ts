@@ -1,14 +1,10 @@
 import { setMaxListeners } from 'node:events'
 import { Readable } from 'node:stream'
-import { setTimeout as delay } from 'node:timers/promises'
 import type { S3Client } from '@aws-sdk/client-s3'
 import {
-  AbortMultipartUploadCommand,
+  type CompletedPart,
   CompleteMultipartUploadCommand,
   CreateMultipartUploadCommand,
-  DeleteObjectCommand,
-  HeadObjectCommand,
-  ListPartsCommand,
   PutObjectCommand,
   UploadPartCommand,
 } from '@aws-sdk/client-s3'
@@ -18,26 +14,16 @@ import { DiskferryError } from '../../bytes/errors.ts'
 import { MiB } from '../../bytes/units.ts'
 import type { Chunk, Receipt, SinkJob, StreamSink, Summary } from '../sink.ts'
 import { formatS3Address } from './address.ts'
+import { type Body, ObjectUpload, type Taken, uploadFailed } from './object-upload.ts'
 import { PartLedger } from './part-ledger.ts'
 import type { PartPlan } from './parts.ts'
-import { s3Failed } from './s3-error.ts'
 import type { S3TargetOptions } from './s3-target.ts'
 
-/** How often an abort is repeated while a part that was under way may still arrive after it. */
-const ABORT_ATTEMPTS = 5
-const ABORT_DELAY_MS = 200
-
 /** Opens an append-only upload: lib-storage cuts the stream into parts and sends them. */
-export function openUpload(options: S3TargetOptions, parts: PartPlan, job: SinkJob): StreamSink {
-  return new UploadSink(options, parts, job)
-}
-
-/**
- * lib-storage joins chunks into a part by copying them; then their memory is free as soon as the part is on its way.
- * Chunks lie in shared memory, so what does not is a copy.
- */
-function isCopy(body: unknown): boolean {
-  return body instanceof Uint8Array && !(body.buffer instanceof SharedArrayBuffer)
+export async function openUpload(options: S3TargetOptions, plan: PartPlan, job: SinkJob): Promise<StreamSink> {
+  const sink = new UploadSink(options, plan, job)
+  await sink.begin()
+  return sink
 }
 
 class UploadSink implements StreamSink {
@@ -45,31 +31,42 @@ class UploadSink implements StreamSink {
   readonly partSize: number
   readonly holds: number
   readonly #options: S3TargetOptions
-  readonly #ledger: PartLedger
+  readonly #concurrency: number
+  readonly #object: ObjectUpload
+  readonly #ledger = new PartLedger()
   /** In object mode chunks come out as they went in; otherwise they would be copied together once more. */
   readonly #body = new Readable({ read: () => undefined, objectMode: true })
+  readonly #chunks = new WeakSet<Uint8Array>()
   readonly #requests = new AbortController()
-  readonly #done: Promise<{ ETag?: string | undefined; ChecksumCRC32C?: string | undefined }>
   readonly #signal: AbortSignal
-  #uploadId: string | undefined
+  /** An object becomes visible no earlier than in `finish`: until then the source may turn out to have changed. */
+  readonly #visible = new Gate()
+  #done: Promise<Taken> = Promise.resolve({})
+  #size = 0
 
-  constructor(options: S3TargetOptions, { partSize, concurrency }: PartPlan, { size, sizeAtMost, signal }: SinkJob) {
+  constructor(options: S3TargetOptions, { partSize, concurrency }: PartPlan, job: SinkJob) {
     this.#options = options
     this.partSize = partSize
-    this.holds = Math.min(sizeAtMost, partSize + MiB)
-    this.#ledger = new PartLedger(partSize)
+    this.#concurrency = concurrency
+    this.holds = Math.min(job.sizeAtMost, partSize + MiB)
+    const { signal } = job
     this.#signal = signal ? AbortSignal.any([signal, this.#requests.signal]) : this.#requests.signal
     // Each request that is under way listens, however many the caller wants at once.
     setMaxListeners(0, this.#signal)
-    const { bucket, key, checksums = 'crc32c', parameters } = options
-    const checksum =
-      checksums === 'crc32c' ? ({ ChecksumAlgorithm: 'CRC32C', ChecksumType: 'FULL_OBJECT' } as const) : {}
-    const length = size === undefined ? {} : { ContentLength: size }
+    this.#object = new ObjectUpload(options, job, this.#signal)
+  }
+
+  async begin(): Promise<void> {
+    await this.#object.assertFree().catch((error) => {
+      this.#signal.throwIfAborted()
+      throw uploadFailed(this.#options, error)
+    })
+    const { bucket: Bucket, key: Key } = this.#options
     const upload = new Upload({
-      client: this.#overseen(options.client),
-      params: { ...parameters, ...checksum, Bucket: bucket, Key: key, Body: this.#body, ...length },
-      partSize,
-      queueSize: concurrency,
+      client: this.#overseen(this.#options.client),
+      params: { Bucket, Key, Body: this.#body },
+      partSize: this.partSize,
+      queueSize: this.#concurrency,
       leavePartsOnError: true,
     })
     this.#done = upload.done()
@@ -77,7 +74,9 @@ class UploadSink implements StreamSink {
   }
 
   write(chunk: Chunk): Promise<void> {
-    const acknowledged = this.#ledger.enter(chunk)
+    const acknowledged = this.#ledger.enter(Math.floor(chunk.offset / this.partSize) + 1, chunk)
+    this.#chunks.add(chunk.bytes)
+    this.#size += chunk.bytes.length
     if (!this.#body.destroyed) this.#body.push(chunk.bytes)
     return acknowledged
   }
@@ -89,8 +88,9 @@ class UploadSink implements StreamSink {
 
   async finish(summary: Summary): Promise<Receipt> {
     try {
+      this.#visible.open()
       const { ETag, ChecksumCRC32C } = await this.#done
-      await this.#verify(summary, ChecksumCRC32C)
+      await this.#object.verify(summary, ChecksumCRC32C, this.#ledger.composite())
       return {
         location: formatS3Address(this.#options),
         ...(ETag !== undefined && { etag: ETag.replaceAll('"', '') }),
@@ -99,7 +99,7 @@ class UploadSink implements StreamSink {
       }
     } catch (error) {
       this.#signal.throwIfAborted()
-      throw s3Failed(`uploading ${formatS3Address(this.#options)}`, error)
+      throw uploadFailed(this.#options, error)
     }
   }
 
@@ -111,31 +111,32 @@ class UploadSink implements StreamSink {
   async abort(reason: unknown): Promise<void> {
     this.stop(reason)
     await this.#done.catch(() => undefined)
-    if (this.#uploadId !== undefined) await this.#abortUpload(this.#uploadId)
+    await this.#object.abort()
   }
 
   /** Stops the stream, or lib-storage would go on to upload all that is still to come. */
   #fail(error: unknown): void {
-    const failure = s3Failed(`uploading ${formatS3Address(this.#options)}`, error)
+    const failure = uploadFailed(this.#options, error)
     this.#ledger.fail(failure)
+    this.#visible.fail(failure)
     this.#body.destroy(failure)
   }
 
   /**
-   * The caller's client, seen by lib-storage through a window: each request gets the checksum that the worker computed,
-   * and we learn which upload was begun and which part has arrived. The client itself is left as it is.
+   * The caller's client, seen by lib-storage through a window: what it wants sent is sent as all other uploads are, with
+   * the checksum that the worker computed, and we learn which part has arrived. The client itself is left as it is.
    */
   #overseen(client: S3Client): S3Client {
-    const send = (command: unknown) => this.#send(client, command as Parameters<S3Client['send']>[0])
+    const send = (command: unknown) => this.#send(command)
     return Object.create(client, { send: { value: send } }) as S3Client
   }
 
-  async #send(client: S3Client, command: unknown): Promise<unknown> {
+  async #send(command: unknown): Promise<unknown> {
     try {
-      if (command instanceof CreateMultipartUploadCommand) return await this.#create(client, command)
-      if (command instanceof UploadPartCommand) return await this.#uploadPart(client, command)
-      if (command instanceof PutObjectCommand) return await this.#put(client, command)
-      if (command instanceof CompleteMultipartUploadCommand) return await this.#complete(client, command)
+      if (command instanceof CreateMultipartUploadCommand) return { UploadId: await this.#object.begin() }
+      if (command instanceof UploadPartCommand) return await this.#uploadPart(command)
+      if (command instanceof PutObjectCommand) return await this.#put(command)
+      if (command instanceof CompleteMultipartUploadCommand) return await this.#complete(command)
       throw new DiskferryError('plan-violated', 'lib-storage sent a request that was not foreseen')
     } catch (error) {
       this.#fail(error)
@@ -143,73 +144,51 @@ class UploadSink implements StreamSink {
     }
   }
 
-  /** Not aborted on the way: the upload might have been begun without our knowing its id. */
-  async #create(client: S3Client, command: CreateMultipartUploadCommand): Promise<unknown> {
-    const created = await client.send(command)
-    this.#uploadId = created.UploadId
-    return created
-  }
-
-  async #uploadPart(client: S3Client, command: UploadPartCommand): Promise<unknown> {
-    const number = command.input.PartNumber as number
-    if (this.#sendsChecksums) command.input.ChecksumCRC32C = this.#ledger.checksum(number)
-    if (isCopy(command.input.Body)) this.#ledger.release(number)
-    const uploaded = await client.send(command, { abortSignal: this.#signal })
+  async #uploadPart({ input }: UploadPartCommand): Promise<Taken> {
+    const number = input.PartNumber as number
+    if (this.#isCopy(input.Body)) this.#ledger.release(number)
+    const taken = await this.#object.part(number, this.#bodyOf(input.Body, this.#ledger.checksum(number)))
     this.#ledger.release(number)
-    return uploaded
+    return taken
   }
 
-  /** An object that fits one part is put at once. */
-  async #put(client: S3Client, command: PutObjectCommand): Promise<unknown> {
-    if (this.#sendsChecksums) command.input.ChecksumCRC32C = this.#ledger.whole()
-    const put = await client.send(command, { abortSignal: this.#signal })
+  async #put({ input }: PutObjectCommand): Promise<Taken> {
+    const bytes = input.Body instanceof Uint8Array ? Buffer.from(input.Body) : Buffer.alloc(0)
     this.#ledger.release(1)
-    return put
+    await this.#visible.passed
+    return await this.#object.put(this.#bodyOf(bytes, crc32cToBase64(this.#ledger.whole())))
   }
 
-  /** Not aborted on the way: nobody could tell whether the object is there or not. */
-  async #complete(client: S3Client, command: CompleteMultipartUploadCommand): Promise<unknown> {
-    this.#signal.throwIfAborted()
-    if (this.#sendsChecksums) command.input.ChecksumCRC32C = this.#ledger.whole()
-    return client.send(command)
-  }
-
-  get #sendsChecksums(): boolean {
-    return this.#options.checksums !== 'none'
+  async #complete({ input }: CompleteMultipartUploadCommand): Promise<Taken> {
+    await this.#visible.passed
+    const parts: CompletedPart[] = input.MultipartUpload?.Parts ?? []
+    return this.#object.complete(parts, { size: this.#size, crc32c: this.#ledger.whole() })
   }
 
   /**
-   * Holds what the store says it has against what was sent. A damaged object does not stay. A store that answered with
-   * the right checksum is not asked again: not all who may write may read.
+   * lib-storage joins chunks into a part by copying them; then their memory is free as soon as the part is on its way.
+   * A part of one chunk it hands on as it is.
    */
-  async #verify({ size, crc32c }: Summary, answered: string | undefined): Promise<void> {
-    const { client, bucket: Bucket, key: Key } = this.#options
-    if (answered === crc32cToBase64(crc32c)) return
-    const head = await client.send(new HeadObjectCommand({ Bucket, Key, ChecksumMode: 'ENABLED' }))
-    const checksum = answered ?? head.ChecksumCRC32C
-    const expected = checksum?.includes('-') ? this.#ledger.composite() : crc32cToBase64(crc32c)
-    if (head.ContentLength === size && (checksum === undefined || checksum === expected)) return
-    await client.send(new DeleteObjectCommand({ Bucket, Key }))
-    const found = `${head.ContentLength} bytes, CRC32C ${checksum ?? 'unknown'}`
-    throw new DiskferryError('checksum-mismatch', `the store does not have what was sent: ${found}`, {
-      found,
-      expected: `${size} bytes, CRC32C ${expected}`,
-      hint: 'the object was removed: try again',
-    })
+  #isCopy(body: unknown): boolean {
+    return body instanceof Uint8Array && !this.#chunks.has(body)
   }
 
-  /** A part that was on its way may arrive after an abort and keep the upload alive: abort until it is gone. */
-  async #abortUpload(UploadId: string): Promise<void> {
-    const { client, bucket: Bucket, key: Key } = this.#options
-    for (let attempt = 1; attempt <= ABORT_ATTEMPTS; attempt++) {
-      try {
-        await client.send(new AbortMultipartUploadCommand({ Bucket, Key, UploadId }))
-        await client.send(new ListPartsCommand({ Bucket, Key, UploadId, MaxParts: 1 }))
-      } catch (error) {
-        if ((error as { name?: string }).name === 'NoSuchUpload') return
-        if (attempt === ABORT_ATTEMPTS) throw s3Failed(`aborting the upload ${UploadId}`, error)
-      }
-      await delay(attempt * ABORT_DELAY_MS)
-    }
+  #bodyOf(body: unknown, crc32c: string): Body {
+    const bytes = body instanceof Uint8Array ? body : Buffer.alloc(0)
+    return { chunks: [bytes], length: bytes.length, crc32c }
+  }
+}
+
+/** Holds up whoever waits for it until it is opened, or fails. */
+class Gate {
+  open: () => void = () => undefined
+  fail: (error: unknown) => void = () => undefined
+  readonly passed = new Promise<void>((resolve, reject) => {
+    this.open = resolve
+    this.fail = reject
+  })
+
+  constructor() {
+    this.passed.catch(() => undefined)
   }
 }

@@ -1,0 +1,132 @@
+import { KiB, MiB } from '../../bytes/units.ts'
+
+/** A run of the object, there or on its way. One request made it. */
+interface Segment {
+  readonly start: number
+  readonly end: number
+  readonly bytes: Promise<Uint8Array>
+  settled: boolean
+}
+
+/** Loads `length` bytes at `offset`. */
+export type Load = (offset: number, length: number) => Promise<Uint8Array>
+
+/** The least that is worth a request, and the most that one asks for. */
+const LEAST = 256 * KiB
+const MOST = 4 * MiB
+/** Whoever goes on so shortly behind what was read before reads in order. */
+const NEARBY = MiB
+/** Larger requests than this are only made for one who has been reading in order for a while. */
+const ORDERLY = MiB
+/** Requests ahead of one who reads in order. */
+const AHEAD = 2
+
+/**
+ * What of a remote object is in memory, at most `limit` bytes of it and what is on its way. Reads close together become
+ * one request, and one who reads in order gets ever larger ones, ahead of time.
+ */
+export class Segments {
+  readonly #size: number
+  readonly #limit: number
+  readonly #load: Load
+  /** Least recently used first. */
+  #segments: Segment[] = []
+
+  constructor(size: number, limit: number, load: Load) {
+    this.#size = size
+    this.#limit = limit
+    this.#load = load
+  }
+
+  /** Puts in bytes that are there already. */
+  put(offset: number, bytes: Uint8Array): void {
+    this.#segments.push({
+      start: offset,
+      end: offset + bytes.length,
+      bytes: Promise.resolve(bytes),
+      settled: true,
+    })
+  }
+
+  /** What is not there is got by `load`. */
+  async read(offset: number, length: number, load = this.#load): Promise<Uint8Array> {
+    const end = Math.min(offset + length, this.#size)
+    const wanted: Segment[] = []
+    for (let at = offset; at < end; at = (wanted.at(-1) as Segment).end) wanted.push(this.#segmentAt(at, end, load))
+    const last = wanted.at(-1)
+    if (last !== undefined) this.#readAhead(last, load)
+    const pieces = await Promise.all(wanted.map((segment) => pieceOf(segment, offset, end)))
+    return pieces.length === 1 ? (pieces[0] as Uint8Array) : Buffer.concat(pieces)
+  }
+
+  #segmentAt(at: number, end: number, load: Load): Segment {
+    const index = this.#segments.findIndex((segment) => segment.start <= at && at < segment.end)
+    if (index < 0) return this.#begin(at, end, load)
+    const [segment] = this.#segments.splice(index, 1) as [Segment]
+    this.#segments.push(segment)
+    return segment
+  }
+
+  /** The request that gets byte `at`, and what else is worth getting up to what is there already. */
+  #begin(at: number, end: number, load: Load): Segment {
+    const before = this.#before(at)
+    const length = Math.min(MOST, Math.max(LEAST, end - at, growth(at, before)))
+    // What ends the object is read backwards from its end: footers come before what they point to.
+    const start = at + length > this.#size ? Math.max(before?.end ?? 0, Math.min(at, this.#size - LEAST)) : at
+    const next = Math.min(this.#size, ...this.#segments.filter((other) => other.start > at).map(({ start }) => start))
+    return this.#request(start, Math.min(Math.max(at + 1, start + length), next), load)
+  }
+
+  #before(at: number): Segment | undefined {
+    let nearest: Segment | undefined
+    for (const segment of this.#segments) {
+      if (segment.end <= at && segment.end > (nearest?.end ?? -1)) nearest = segment
+    }
+    return nearest
+  }
+
+  #request(start: number, end: number, load: Load): Segment {
+    const segment: Segment = { start, end, bytes: load(start, end - start), settled: false }
+    this.#segments.push(segment)
+    segment.bytes.then(
+      () => {
+        segment.settled = true
+        this.#evict()
+      },
+      () => {
+        this.#segments = this.#segments.filter((other) => other !== segment)
+      },
+    )
+    return segment
+  }
+
+  /** What was used longest ago goes first. Whoever still holds a piece of it keeps it. */
+  #evict(): void {
+    let total = this.#segments.reduce((sum, { start, end }) => sum + (end - start), 0)
+    this.#segments = this.#segments.filter(({ start, end, settled }) => {
+      const stays = total <= this.#limit || !settled
+      if (!stays) total -= end - start
+      return stays
+    })
+  }
+
+  #readAhead(last: Segment, load: Load): void {
+    for (let ahead = 0, { start, end } = last; ahead < AHEAD && end < this.#size && end - start > ORDERLY; ahead++) {
+      const at = end
+      const next =
+        this.#segments.find((segment) => segment.start <= at && at < segment.end) ?? this.#begin(at, at + 1, load)
+      start = next.start
+      end = next.end
+    }
+  }
+}
+
+/** Twice what the request before brought, where it ended nearby. */
+function growth(at: number, before: Segment | undefined): number {
+  return before !== undefined && at - before.end <= NEARBY ? 2 * (before.end - before.start) : 0
+}
+
+async function pieceOf({ start, bytes }: Segment, from: number, to: number): Promise<Uint8Array> {
+  const all = await bytes
+  return all.subarray(Math.max(0, from - start), Math.min(all.length, to - start))
+}
