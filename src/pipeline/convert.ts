@@ -2,30 +2,41 @@ import { performance } from 'node:perf_hooks'
 import type { Readable } from 'node:stream'
 import { crc32cToHex } from '../bytes/crc32c.ts'
 import { DiskferryError } from '../bytes/errors.ts'
-import type { DiskImage, Layout } from '../formats/format.ts'
-import { readOptions } from '../formats/options.ts'
-import { openImage, type WriterOptions, writerNamed } from '../formats/registry.ts'
+import type { WriterOptions } from '../formats/registry.ts'
 import { fileTarget } from '../io/file-target.ts'
 import { readableTarget } from '../io/readable-target.ts'
+import { asSequentialSource, inOrder, isSequentialInput, type SequentialSource } from '../io/sequential-source.ts'
 import type { Receipt, Sink, Target } from '../io/sink.ts'
 import type { Source } from '../io/source.ts'
-import { assertSafeImage } from '../rules/image-safety.ts'
-import type { Job } from './job.ts'
-import { createPool, type Pool, type PoolOptions } from './pool.ts'
-import { type ProgressListener, ProgressMeter } from './progress.ts'
-import { seedOf } from './seed.ts'
-import { companionsOf, type OpenInput, openSource, type SourceInput } from './source-input.ts'
-import { survey } from './survey.ts'
-import { transfer } from './transfer.ts'
+import { assertReadable, type ReadBack, readBack, sourceDigest } from './digest/read-back.ts'
+import { prepareOnePass } from './one-pass/prepare.ts'
+import { openNamed, openOwned } from './plan-target.ts'
+import type { Pool, PoolOptions } from './pool.ts'
+import {
+  beginConversion,
+  inOnePass,
+  inTwoPasses,
+  isWrapped,
+  type Prepared,
+  planConversion,
+  plannedOf,
+} from './prepared.ts'
+import type { ProgressListener } from './progress.ts'
+import type { ConvertSource, OpenInput } from './source-input.ts'
 
 /** What to convert, and into what. */
 export interface ConversionOptions<T extends keyof WriterOptions = keyof WriterOptions> extends PoolOptions, OpenInput {
-  source: SourceInput
+  source: ConvertSource
   to: T
   /** Options of the target's format. */
   options?: WriterOptions[T] | undefined
   /** Units that the source stores stay stored even where they hold only zeros. Default: zeros are dropped. */
   keepZeros?: boolean | undefined
+  /**
+   * Guest bytes of a raw disk that comes front to back: its end is where the stream ends, but formats that say in front
+   * how large the disk is must know before.
+   */
+  diskSize?: number | undefined
   signal?: AbortSignal | undefined
   onProgress?: ProgressListener | undefined
   /** Threads to share with other conversions; otherwise this one has its own. */
@@ -35,6 +46,13 @@ export interface ConversionOptions<T extends keyof WriterOptions = keyof WriterO
 export interface ConvertOptions<T extends keyof WriterOptions = keyof WriterOptions> extends ConversionOptions<T> {
   /** Where it goes: a path, or a target such as `fileTarget` or `s3Target` makes. */
   target: string | Target
+  /** Read the target back when it is whole, and compare its disk with the source's. Default false. */
+  verify?: boolean | undefined
+  /**
+   * Reckon the digest of the source's disk first, which reads it once more: it is returned, and objects keep it as
+   * metadata. Default false.
+   */
+  digest?: boolean | undefined
 }
 
 /** What a conversion did. Sizes in bytes. */
@@ -57,6 +75,10 @@ export interface ConvertResult extends Receipt {
   }
   /** What was odd and did not stop the conversion, as sentences. */
   readonly warnings: readonly string[]
+  /** With `digest`: that of the source's disk, as `digestImage` gives it. */
+  readonly digest?: string
+  /** With `verify`: what was found when the target was read back. */
+  readonly verified?: ReadBack
   readonly seconds: number
 }
 
@@ -68,9 +90,15 @@ export interface ConvertResult extends Receipt {
 export async function convert<T extends keyof WriterOptions>(options: ConvertOptions<T>): Promise<ConvertResult> {
   const started = performance.now()
   const target = typeof options.target === 'string' ? fileTarget(options.target) : options.target
+  if (options.verify) assertReadable(target)
   const prepared = await prepare(options)
   try {
-    return await run(prepared, target, started)
+    const planned = options.verify || options.digest ? plannedOf(prepared) : undefined
+    const digest = options.digest && planned ? await sourceDigest(planned.job) : undefined
+    const result = await run(prepared, target, started, digest)
+    if (planned === undefined || !options.verify) return result
+    const verified = await readBack(planned.job, target, result.format)
+    return { ...result, verified, seconds: (performance.now() - started) / 1000 }
   } finally {
     await prepared.close()
   }
@@ -82,7 +110,8 @@ export interface ConversionStream {
   readonly stream: Readable
   /** How many there will be, exactly: what a `Content-Length` wants. Undefined when units are packed on the way. */
   readonly size: number | undefined
-  readonly virtualSize: number
+  /** Undefined where only the end of a raw stream tells. */
+  readonly virtualSize: number | undefined
   /** Settles when the stream has ended, or failed. */
   readonly result: Promise<ConvertResult>
 }
@@ -99,65 +128,48 @@ export async function convertToStream<T extends keyof WriterOptions>(
   const target = readableTarget(() => abandoned.abort(reason))
   const result = run(prepared, target, started).finally(prepared.close)
   result.catch(() => undefined)
-  const { layout } = prepared.job
-  return { stream: target.stream, size: sizeOf(layout).size, virtualSize: layout.virtualSize, result }
+  const { size, virtualSize } = prepared
+  return { stream: target.stream, size, virtualSize, result }
 }
 
-/** Everything that is known before the first byte is made. */
-interface Prepared {
-  /** What the caller named; the image may read it through another source. */
-  readonly source: Source
-  readonly job: Job
-  readonly to: string
-  readonly dataBytes: number
-  close(): Promise<void>
-}
-
-async function prepare<T extends keyof WriterOptions>(options: ConversionOptions<T>): Promise<Prepared> {
-  const { to, keepZeros = false, signal } = options
-  const writer = writerNamed(to)
-  const writerOptions = readOptions(writer.options, options.options ?? {}, to)
-  signal?.throwIfAborted()
-  const opened: { close?(): Promise<void> }[] = []
-  const close = async () => {
-    for (const resource of opened.splice(0).reverse()) await resource.close?.()
+async function prepare(options: ConversionOptions): Promise<Prepared> {
+  const conversion = beginConversion(options)
+  const onePass = async (source: SequentialSource, file?: Source) => {
+    const { from, diskSize } = options
+    const prepared = conversion.owns(await prepareOnePass({ ...conversion, from, diskSize, source }))
+    return inOnePass(conversion, prepared, source, file)
   }
   try {
-    const pool = options.pool ?? createPool(options)
-    if (options.pool === undefined) opened.push(pool)
-    const source = await openSource(options.source)
-    if (source !== options.source) opened.push(source)
-    const image = await openImage(source, { companions: companionsOf(options.source), ...openOptions(options) })
-    opened.push(image)
-    assertSafeImage(image)
-    const meter = new ProgressMeter(options.onProgress)
-    const unitSize = writer.unitSize(image.virtualSize, writerOptions)
-    const found = await survey(image, pool, meter, { unitSize, keepZeros, signal })
-    const seed = await seedOf(image, found, { to, writerOptions })
-    const layout = writer.plan({ virtualSize: image.virtualSize, units: found.units, seed }, writerOptions)
-    return { source, job: { image, layout, pool, meter, signal }, to, dataBytes: found.dataBytes, close }
+    const { source: input } = options
+    if (isSequentialInput(input)) return await onePass(asSequentialSource(input))
+    const source = await openNamed(conversion, input)
+    const image = await openOwned(conversion, source, { ...options, source: input }).catch((error) => {
+      if (isWrapped(error)) return undefined
+      throw error
+    })
+    if (image === undefined) return await onePass(inOrder(source), source)
+    return inTwoPasses(await planConversion(conversion, image, source))
   } catch (error) {
-    await close()
+    await conversion.close()
     throw error
   }
 }
 
-function openOptions({ from, companions, backing, snapshot }: OpenInput): OpenInput {
-  return { from, backing, snapshot, ...(companions !== undefined && { companions }) }
-}
-
-async function run(prepared: Prepared, target: Target, started: number): Promise<ConvertResult> {
-  const { job, to, dataBytes } = prepared
-  const { image, layout, meter, signal } = job
+async function run(prepared: Prepared, target: Target, started: number, digest?: string): Promise<ConvertResult> {
+  const { to, size, sizeAtMost, lateHead, fingerprint, identity, sources, meter, signal } = prepared
   const sink = await target.open({
-    ...sizeOf(layout),
+    size,
+    sizeAtMost,
+    lateHead,
+    fingerprint,
+    identity,
+    digest,
     signal,
-    sourceFiles: sourcesOf(prepared).flatMap(({ files = [] }) => files),
+    sourceFiles: sources.flatMap(({ files = [] }) => files),
   })
   try {
-    meter.begin('transfer', dataBytes)
-    const summary = await transfer(job, sink)
-    for (const source of sourcesOf(prepared)) await source.assertUnchanged?.()
+    const { summary, ...moved } = await prepared.move(sink)
+    for (const source of sources) await source.assertUnchanged?.()
     signal?.throwIfAborted()
     meter.begin('finish', 0)
     const receipt = await sink.finish(summary)
@@ -165,13 +177,10 @@ async function run(prepared: Prepared, target: Target, started: number): Promise
     return {
       ...receipt,
       format: to,
-      variant: layout.variant,
-      virtualSize: layout.virtualSize,
       bytesWritten: summary.size,
-      dataBytes,
       crc32c: crc32cToHex(summary.crc32c),
-      source: describeSource(image),
-      warnings: warningsOf(image, layout),
+      ...(digest !== undefined && { digest }),
+      ...moved,
       seconds: (performance.now() - started) / 1000,
     }
   } catch (error) {
@@ -187,24 +196,4 @@ async function discard(sink: Sink, error: unknown): Promise<void> {
   } catch (second) {
     if (error instanceof Error) error.cause ??= second
   }
-}
-
-/** What the caller named and, where that is something else, what the image reads from: extents, parents, data file. */
-function sourcesOf({ source, job }: Prepared): Source[] {
-  return source === job.image.source ? [source] : [source, job.image.source]
-}
-
-function sizeOf(layout: Layout): { size: number | undefined; sizeAtMost: number } {
-  if (layout.kind === 'exact') return { size: layout.size, sizeAtMost: layout.size }
-  return { size: undefined, sizeAtMost: layout.sizeAtMost }
-}
-
-function describeSource({ source, format, facts, virtualSize }: DiskImage): ConvertResult['source'] {
-  return { name: source.name ?? 'source', format, variant: facts.variant, virtualSize }
-}
-
-function warningsOf({ facts, virtualSize }: DiskImage, layout: Layout): string[] {
-  if (layout.virtualSize === virtualSize) return [...facts.warnings]
-  const grown = `the disk grew from ${virtualSize} to ${layout.virtualSize} bytes, which is what the format can hold`
-  return [...facts.warnings, grown]
 }

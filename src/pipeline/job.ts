@@ -1,7 +1,7 @@
 import type { DiskImage, Layout } from '../formats/format.ts'
 import type { Pool } from './pool.ts'
 import type { ProgressMeter } from './progress.ts'
-import type { WorkWindow } from './window.ts'
+import type { WorkWindow } from './transfer/window.ts'
 
 /** One conversion, planned: all that moving its bytes takes. */
 export interface Job<L extends Layout = Layout> {

@@ -1,18 +1,23 @@
-import { combineCrc32c, crc32cOfZeros } from '../bytes/crc32c.ts'
-import { MiB } from '../bytes/units.ts'
-import type { ExactLayout } from '../formats/format.ts'
-import type { PositionedSink, Sink, StreamSink, Summary } from '../io/sink.ts'
-import { type FillPlan, LEAST_FULL } from './fill-plan.ts'
-import { forEachPlan, type Job } from './job.ts'
-import { fillPlans, violated } from './plans.ts'
-import { taskInput } from './stage.ts'
-import type { FillTask } from './tasks.ts'
+import { combineCrc32c, crc32cOfZeros } from '../../bytes/crc32c.ts'
+import { MiB } from '../../bytes/units.ts'
+import type { ExactLayout } from '../../formats/format.ts'
+import type { KeptRun, PositionedSink, Sink, StreamSink, Summary } from '../../io/sink.ts'
+import { isAllFiles } from '../../io/source.ts'
+import { forEachPlan, type Job } from '../job.ts'
+import { type FillPlan, LEAST_FULL } from '../plan/fill-plan.ts'
+import { fillPlans, violated } from '../plan/plans.ts'
+import { taskInput } from '../plan/stage.ts'
+import type { FillTask } from '../tasks/tasks.ts'
 import { transferPacked } from './transfer-packed.ts'
 import { WorkWindow } from './window.ts'
 
-/** Bytes of the target that one task makes: large enough to hide what a message costs, small enough for the cache. */
-const CHUNK_SIZE = 2 * MiB
-const STREAM_CHUNK_SIZE = MiB
+/** Bytes of the target that one task makes: enough to hide what a message costs. */
+const CHUNK_SIZE = 8 * MiB
+/** The same where its source is read here first, and held in memory, or where nothing else runs while a task does. */
+const SMALL_CHUNK_SIZE = 2 * MiB
+/** What a thread reads, sums and writes at once: it stays in the processor's cache in between. */
+const STEP_SIZE = MiB
+const STREAM_CHUNK_SIZE = 2 * MiB
 
 /** Moves every byte of the layout into the sink. Neither finishes the sink nor aborts it. */
 export function transfer(job: Job, sink: Sink): Promise<Summary> {
@@ -27,7 +32,12 @@ async function transferPositioned(job: Job<ExactLayout>, sink: PositionedSink): 
   const { pool, signal } = job
   const checksums = new ChecksumChain()
   const window = new WorkWindow(Array(pool.threads + 2).keys(), signal)
-  const plans = fillPlans(job.image, job.layout, { chunkSize: CHUNK_SIZE, sparse: true })
+  const keepSmall = pool.threads === 0 || !isAllFiles(job.image.source)
+  const chunkSize = keepSmall ? SMALL_CHUNK_SIZE : CHUNK_SIZE
+  // A packed unit that two steps share is unpacked by both.
+  const stepSize = Math.max(STEP_SIZE, ...(job.image.codecs ?? []).map(({ unitSize }) => unitSize))
+  const output = { fd: sink.fd, name: sink.name, stepSize }
+  const plans = fillPlans(job.image, job.layout, { chunkSize, stepSize, sparse: true })
   await forEachPlan(plans, window, signal, async (plan) => {
     const turn = checksums.turn(plan)
     if (plan.segments.length === 0) {
@@ -35,9 +45,9 @@ async function transferPositioned(job: Job<ExactLayout>, sink: PositionedSink): 
       return
     }
     await window.start(async () => {
-      const { crc32c } = await pool.run('fill', await fillTask(job, plan, { fd: sink.fd, name: sink.name }))
+      const { crc32c } = await pool.run('fill', await fillTask(job, plan, output))
       turn.resolve(crc32c)
-      job.meter.add(plan.dataBytes, plan.bufferLength)
+      job.meter.add(plan.dataBytes, plan.madeBytes)
     })
   })
   return checksums.summary(job.layout)
@@ -56,7 +66,19 @@ async function transferStream(job: Job<ExactLayout>, sink: StreamSink): Promise<
   let turn: Promise<unknown> = Promise.resolve()
   const options = { chunkSize: STREAM_CHUNK_SIZE, sparse: false, partSize: sink.partSize }
   const plans = fillPlans(job.image, job.layout, options)
+  /** What is there already is neither read nor made. */
+  const pass = (run: KeptRun) =>
+    window.start(async () => {
+      turn = turn.then(() => sink.pass?.(run))
+      await turn
+      checksums.turn({ start: run.offset, end: run.offset + run.length }).resolve(run.crc32c)
+    })
   const work = async (plan: FillPlan) => {
+    const kept = sink.kept?.(plan.start)
+    if (kept !== undefined) {
+      if (plan.start === kept.offset) await pass(kept)
+      return job.meter.add(plan.dataBytes, plan.madeBytes)
+    }
     const checksum = checksums.turn(plan)
     await window.start(async (slot) => {
       slot.buffer ??= new SharedArrayBuffer(STREAM_CHUNK_SIZE)
@@ -66,12 +88,12 @@ async function transferStream(job: Job<ExactLayout>, sink: StreamSink): Promise<
       const written = made.then(async ({ crc32c }) => {
         await before
         checksum.resolve(crc32c)
-        const bytes = Buffer.from(buffer, 0, plan.bufferLength)
+        const bytes = Buffer.from(buffer, 0, plan.madeBytes)
         return { done: sink.write({ offset: plan.start, bytes, crc32c }) }
       })
       turn = written
       await (await written).done
-      job.meter.add(plan.dataBytes, plan.bufferLength)
+      job.meter.add(plan.dataBytes, plan.madeBytes)
     })
   }
   await forEachPlan(plans, window, signal, work, async () => {
@@ -96,9 +118,9 @@ function bufferCount(threads: number, { holds, partSize = holds }: StreamSink): 
 }
 
 async function fillTask({ image }: Job<ExactLayout>, plan: FillPlan, output: FillTask['output']): Promise<FillTask> {
-  const { start, end, ops, literals, segments, bufferLength, runs } = plan
+  const { start, end, ops, literals, segments, steps, runs } = plan
   const input = await taskInput(image.source, runs)
-  return { input, codecs: image.codecs ?? [], start, end, ops, literals, segments, bufferLength, output }
+  return { input, codecs: image.codecs ?? [], start, end, ops, literals, segments, steps, output }
 }
 
 /** Joins the checksums of runs that are made in any order, in the order of the target. */
@@ -107,7 +129,7 @@ class ChecksumChain {
   #next = 0
   readonly #waiting = new Map<number, { end: number; crc32c: number }>()
 
-  turn({ start, end }: FillPlan): { resolve(crc32c: number): void } {
+  turn({ start, end }: Pick<FillPlan, 'start' | 'end'>): { resolve(crc32c: number): void } {
     return {
       resolve: (crc32c) => {
         this.#waiting.set(start, { end, crc32c })

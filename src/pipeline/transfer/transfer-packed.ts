@@ -1,13 +1,13 @@
-import { DiskferryError } from '../bytes/errors.ts'
-import { packBound } from '../bytes/pack.ts'
-import { type PackedLayout, PLACED_WIDTH, type PlacedUnits } from '../formats/format.ts'
-import { frames } from '../formats/frames.ts'
-import type { Sink, Summary } from '../io/sink.ts'
-import { forEachPlan, type Job } from './job.ts'
+import { DiskferryError } from '../../bytes/errors.ts'
+import { packBound } from '../../bytes/pack.ts'
+import { type PackedLayout, PLACED_WIDTH, type PlacedUnits } from '../../formats/format.ts'
+import { frames } from '../../formats/frames.ts'
+import type { Sink, Summary } from '../../io/sink.ts'
+import { forEachPlan, type Job } from '../job.ts'
+import { batchUnits, type PackPlan, packPlans, violated } from '../plan/plans.ts'
+import { taskInput } from '../plan/stage.ts'
+import type { PackResult } from '../tasks/tasks.ts'
 import { outputTo } from './output.ts'
-import { batchUnits, type PackPlan, packPlans, violated } from './plans.ts'
-import { taskInput } from './stage.ts'
-import type { PackResult } from './tasks.ts'
 import { WorkWindow } from './window.ts'
 
 /**
@@ -16,7 +16,7 @@ import { WorkWindow } from './window.ts'
  */
 export async function transferPacked(job: Job<PackedLayout>, sink: Sink): Promise<Summary> {
   const { image, layout, pool, signal, meter } = job
-  if (layout.lateHead > 0 && sink.kind !== 'positioned') throw needsLateHead()
+  if (layout.lateHead > 0 && sink.kind === 'stream' && sink.head === undefined) throw needsLateHead()
   const output = outputTo(sink)
   const writer = layout.writer()
   const slots = Array.from({ length: pool.threads + 3 }, (): PackSlot => ({ buffer: undefined }))
@@ -69,17 +69,18 @@ async function packTask({ image, layout }: Job<PackedLayout>, { units, fill }: P
   return { input, codecs, ops, literals, units, unitSize: layout.units.unitSize, packing: layout.packing, buffer }
 }
 
-function shift(placed: PlacedUnits, by: number): PlacedUnits {
+/** The same units, when what they were placed in begins at `by`. */
+export function shift(placed: PlacedUnits, by: number): PlacedUnits {
   for (let row = 0; row < placed.length; row += PLACED_WIDTH) placed[row + 1] = (placed[row + 1] as number) + by
   return placed
 }
 
-function needsLateHead(): DiskferryError {
+export function needsLateHead(): DiskferryError {
   return new DiskferryError(
     'target-unfit',
     "this format's header depends on everything behind it: a stream can't hold it",
     {
-      hint: 'write to a file, or choose a format that streams (vmdk, zvhd, zvhd2, or without compression)',
+      hint: 'write to a file or into S3, or choose a format that streams (vmdk, zvhd, zvhd2, or without compression)',
     },
   )
 }

@@ -1,8 +1,8 @@
-import { KiB, MiB } from '../bytes/units.ts'
-import { unpackExactly } from '../bytes/unpack.ts'
-import { isZero } from '../bytes/zeros.ts'
-import { EXTENT_WIDTH, Extent, Kind } from '../formats/extents.ts'
-import type { Codec } from '../formats/format.ts'
+import { KiB, MiB } from '../../bytes/units.ts'
+import { unpackExactly } from '../../bytes/unpack.ts'
+import { isZero } from '../../bytes/zeros.ts'
+import { EXTENT_WIDTH, Extent, Kind } from '../../formats/extents.ts'
+import type { Codec } from '../../formats/format.ts'
 import { type HostReader, hostReader } from './host-reader.ts'
 import type { ScanResult, ScanTask } from './tasks.ts'
 
@@ -13,31 +13,32 @@ const WINDOW = MiB
 
 /** Finds the units that hold anything but zeros, reading as little as it can. */
 export function scan({ input, codecs, unitSize, extents }: ScanTask): ScanResult {
-  const reader = new ZeroReader(hostReader(input))
+  const host = hostReader(input)
+  const zeros = new ZeroReader(host)
   const found: number[] = []
   for (let row = 0; row < extents.length; row += EXTENT_WIDTH) {
     const guest = extents[row + Extent.guest] as number
     const end = guest + (extents[row + Extent.length] as number)
-    const host = extents[row + Extent.host] as number
+    const at = extents[row + Extent.host] as number
     if (extents[row + Extent.kind] === Kind.packed) {
       const codec = codecs[extents[row + Extent.codec] as number] as Codec
       const packed = extents[row + Extent.packed] as number
       const skip = extents[row + Extent.skip] as number
       if (mayHoldZeros(packed, codec, unitSize)) {
-        const unit = unpackExactly(codec, reader.view(host, packed), host)
+        const unit = unpackExactly(codec, host.view(at, packed), at)
         scanUnpacked(unit.subarray(skip, skip + (end - guest)), guest, unitSize, found)
       } else {
         addUnits(found, Math.floor(guest / unitSize), Math.ceil(end / unitSize))
       }
     } else {
-      scanStored(reader, guest, end, host, unitSize, found)
+      scanStored(zeros, guest, end, at, unitSize, found)
     }
   }
   return { units: Float64Array.from(found) }
 }
 
 function scanStored(
-  reader: ZeroReader,
+  zeros: ZeroReader,
   guest: number,
   end: number,
   host: number,
@@ -48,7 +49,7 @@ function scanStored(
     const unit = Math.floor(from / unitSize)
     const to = Math.min(end, (unit + 1) * unitSize)
     const known = found.at(-1) === unit
-    if (!known && !reader.isZero(host + (from - guest), to - from, host + (end - guest))) found.push(unit)
+    if (!known && !zeros.isZero(host + (from - guest), to - from, host + (end - guest))) found.push(unit)
     from = to
   }
 }
@@ -75,41 +76,37 @@ function scanUnpacked(bytes: Uint8Array, guest: number, unitSize: number, found:
   }
 }
 
+/** Memory of this thread for what a scan looks at, used again by every one. */
+const scratch = Buffer.allocUnsafeSlow(WINDOW)
+
 /** Answers whether runs of the source are zero. */
 class ZeroReader {
   readonly #host: HostReader
-  #window: Uint8Array = new Uint8Array(0)
-  #windowStart = 0
+  /** What of the source is in `scratch`. */
+  #start = 0
+  #end = 0
   #lastWasZero = false
 
   constructor(host: HostReader) {
     this.#host = host
   }
 
-  /** Bytes that are good until the next call of any method. */
-  view(offset: number, length: number): Uint8Array {
-    this.#window = this.#host.view(offset, length)
-    this.#windowStart = offset
-    return this.#window
-  }
-
   /** Whether `length` bytes at `offset` are zero; nothing at or after `limit` is read. */
   isZero(offset: number, length: number, limit: number): boolean {
-    this.#lastWasZero =
-      (this.#lastWasZero || isZero(this.view(offset, Math.min(PEEK, length)))) &&
-      this.#restIsZero(offset, offset + length, limit)
+    if (!this.#lastWasZero) this.#read(offset, Math.min(PEEK, length))
+    for (let at = offset; at < offset + length; ) {
+      if (at < this.#start || at >= this.#end) this.#read(at, Math.min(WINDOW, limit - at))
+      const to = Math.min(offset + length, this.#end)
+      this.#lastWasZero = isZero(scratch, at - this.#start, to - this.#start)
+      if (!this.#lastWasZero) break
+      at = to
+    }
     return this.#lastWasZero
   }
 
-  #restIsZero(offset: number, end: number, limit: number): boolean {
-    for (let at = offset; at < end; ) {
-      if (at < this.#windowStart || at >= this.#windowStart + this.#window.length) {
-        this.view(at, Math.min(WINDOW, limit - at))
-      }
-      const to = Math.min(end, this.#windowStart + this.#window.length)
-      if (!isZero(this.#window, at - this.#windowStart, to - this.#windowStart)) return false
-      at = to
-    }
-    return true
+  #read(offset: number, length: number): void {
+    this.#host.copy(offset, length, scratch, 0)
+    this.#start = offset
+    this.#end = offset + length
   }
 }

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto'
-import type { DiskImage } from '../formats/format.ts'
-import { PROBE_HEAD, PROBE_TAIL } from '../formats/format.ts'
-import { readClipped } from '../io/source.ts'
+import type { DiskImage } from '../../formats/format.ts'
+import { PROBE_HEAD, PROBE_TAIL } from '../../formats/format.ts'
+import { readClipped } from '../../io/source.ts'
 import type { Survey } from './survey.ts'
 
 /**

@@ -1,5 +1,5 @@
-import { EXTENT_WIDTH, Extent, type ExtentRows, Kind } from '../formats/extents.ts'
-import type { DiskImage } from '../formats/format.ts'
+import { EXTENT_WIDTH, Extent, type ExtentRows, Kind } from '../../formats/extents.ts'
+import type { DiskImage } from '../../formats/format.ts'
 
 /** A run of guest bytes as a task takes it. */
 export interface Piece {
@@ -22,8 +22,9 @@ export class ExtentCursor {
   #accounted = 0
   #skipped = 0
 
-  constructor(image: DiskImage) {
-    this.#batches = image.extents()[Symbol.asyncIterator]()
+  /** Walks guest bytes `start` to `end`; by default the whole disk. */
+  constructor(image: DiskImage, start = 0, end = image.virtualSize) {
+    this.#batches = image.extents(start, end)[Symbol.asyncIterator]()
   }
 
   /** The pieces of guest bytes `guest` to `guest + length`; what lies past the disk's end is zero. */

@@ -1,6 +1,6 @@
-import { DiskferryError } from '../bytes/errors.ts'
-import { MiB } from '../bytes/units.ts'
-import type { DiskImage, ExactLayout, PackedLayout, Region } from '../formats/format.ts'
+import { DiskferryError } from '../../bytes/errors.ts'
+import { MiB } from '../../bytes/units.ts'
+import type { DiskImage, ExactLayout, PackedLayout, Region } from '../../formats/format.ts'
 import { ExtentCursor } from './extent-cursor.ts'
 import { type FillPlan, FillPlanner, type FillPlanOptions } from './fill-plan.ts'
 
@@ -52,12 +52,15 @@ export interface PackPlan {
 const PACK_BYTES = MiB
 
 /** Units in one batch. */
-export function batchUnits({ units }: PackedLayout): number {
+export function batchUnits({ units }: Pick<PackedLayout, 'units'>): number {
   return Math.max(1, Math.floor(PACK_BYTES / units.unitSize))
 }
 
-/** Cuts a packed layout's units into batches, none of which crosses the end of a table. */
-export async function* packPlans(image: DiskImage, layout: PackedLayout): AsyncGenerator<PackPlan> {
+/** Cuts units that hold data into batches, none of which crosses the end of a table. */
+export async function* packPlans(
+  image: DiskImage,
+  layout: Pick<PackedLayout, 'units' | 'tableSpan'>,
+): AsyncGenerator<PackPlan> {
   const { units, tableSpan = Number.POSITIVE_INFINITY } = layout
   const most = batchUnits(layout)
   const cursor = new ExtentCursor(image)

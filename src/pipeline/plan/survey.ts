@@ -1,11 +1,12 @@
-import { UnitMap } from '../bytes/unit-map.ts'
-import { MiB } from '../bytes/units.ts'
-import { checkedExtents, EXTENT_WIDTH, Extent, type ExtentRows, Kind } from '../formats/extents.ts'
-import type { DiskImage } from '../formats/format.ts'
-import type { Pool } from './pool.ts'
-import type { ProgressMeter } from './progress.ts'
+import { UnitMap } from '../../bytes/unit-map.ts'
+import { MiB } from '../../bytes/units.ts'
+import { checkedExtents, EXTENT_WIDTH, Extent, type ExtentRows, Kind } from '../../formats/extents.ts'
+import type { DiskImage } from '../../formats/format.ts'
+import { isAllFiles } from '../../io/source.ts'
+import type { Pool } from '../pool.ts'
+import type { ProgressMeter } from '../progress.ts'
+import { WorkWindow } from '../transfer/window.ts'
 import { RunCollector, taskInput } from './stage.ts'
-import { WorkWindow } from './window.ts'
 
 /** What there is to move, known before the first byte is made. */
 export interface Survey {
@@ -60,7 +61,7 @@ export async function survey(
     })
 
   try {
-    const batches = new ScanBatches(image.source.files === undefined ? STAGED_SCAN_BYTES : SCAN_BYTES)
+    const batches = new ScanBatches(isAllFiles(image.source) ? SCAN_BYTES : STAGED_SCAN_BYTES)
     for await (const rows of checkedExtents(image.extents(), 0, image.virtualSize)) {
       signal?.throwIfAborted()
       for (let row = 0; row < rows.length; row += EXTENT_WIDTH) {

@@ -1,5 +1,5 @@
-import { readExactly, type Source } from '../io/source.ts'
-import { STAGED_WIDTH, type StagedInput, type TaskInput } from './tasks.ts'
+import { reachOf, readExactly, type Source } from '../../io/source.ts'
+import { STAGED_WIDTH, type StagedInput, type TaskInput } from '../tasks/tasks.ts'
 
 /** Collects the runs of the source that a task needs; runs that follow one another or overlap become one. */
 export class RunCollector {
@@ -29,8 +29,16 @@ export class RunCollector {
  * on this thread only.
  */
 export async function taskInput(source: Source, runs: Float64Array): Promise<TaskInput> {
-  if (source.files !== undefined) return { files: source.files }
+  if (source.files !== undefined && endOf(runs) <= reachOf(source.files)) return { files: source.files }
   return stageRuns(source, runs)
+}
+
+function endOf(runs: Float64Array): number {
+  let end = 0
+  for (let row = 0; row < runs.length; row += STAGED_WIDTH) {
+    end = Math.max(end, (runs[row] as number) + (runs[row + 1] as number))
+  }
+  return end
 }
 
 async function stageRuns(source: Source, runs: Float64Array): Promise<StagedInput> {

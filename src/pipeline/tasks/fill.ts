@@ -1,23 +1,58 @@
 import { writeSync } from 'node:fs'
-import { crc32c, crc32cOfZeros } from '../bytes/crc32c.ts'
-import { unpackExactly } from '../bytes/unpack.ts'
-import type { Codec } from '../formats/format.ts'
-import { targetFailed } from '../io/target-error.ts'
+import { crc32c, crc32cOfZeros } from '../../bytes/crc32c.ts'
+import { unpackExactly } from '../../bytes/unpack.ts'
+import type { Codec } from '../../formats/format.ts'
+import { targetFailed } from '../../io/target-error.ts'
 import { type HostReader, hostReader } from './host-reader.ts'
-import { type FillResult, type FillTask, OP_WIDTH, Op, OpKind, SEGMENT_WIDTH } from './tasks.ts'
+import { type FillResult, type FillTask, OP_WIDTH, Op, OpKind, SEGMENT_WIDTH, STEP_WIDTH } from './tasks.ts'
 
 /** Packed units that lie together are read together, up to this many bytes. */
 const MAX_GROUP = 4 * 1024 * 1024
 
-/** Memory of this thread for bytes that it writes for itself. */
+/** Memory of this thread for bytes that it writes for itself, a step's at a time. */
 let scratch = Buffer.alloc(0)
 
-/** Makes a run of the target: reads, unpacks, computes the checksum, and hands over or writes. */
+/** Makes a run of the target, step by step: reads, unpacks, computes the checksum, and hands over or writes. */
 export function fill(task: FillTask): FillResult {
-  const buffer = 'buffer' in task.output ? Buffer.from(task.output.buffer) : ownBuffer(task.bufferLength)
-  runOps(task, hostReader(task.input), buffer)
-  if ('fd' in task.output) writeSegments(task.output, task.segments, buffer)
-  return { crc32c: checksum(task, buffer) }
+  const { start, end, segments, steps, output } = task
+  const reader = hostReader(task.input)
+  const buffer = 'buffer' in output ? Buffer.from(output.buffer) : ownBuffer(output.stepSize)
+  const made = new MadeRun(start)
+  let op = 0
+  let row = 0
+  for (let step = 0; step < steps.length; step += STEP_WIDTH) {
+    const opsEnd = (steps[step] as number) * OP_WIDTH
+    const rowsEnd = (steps[step + 1] as number) * SEGMENT_WIDTH
+    runOps(task, reader, buffer, op, opsEnd)
+    for (; row < rowsEnd; row += SEGMENT_WIDTH) {
+      const [from = 0, length = 0, target = 0] = segments.subarray(row, row + SEGMENT_WIDTH)
+      const bytes = buffer.subarray(from, from + length)
+      made.add(target, bytes)
+      if ('fd' in output) writeAll(output, bytes, target)
+    }
+    op = opsEnd
+  }
+  return { crc32c: made.checksum(end) }
+}
+
+/** CRC-32C of a run; zeros between its segments are reckoned, not read. */
+class MadeRun {
+  #position: number
+  #crc = 0
+
+  constructor(start: number) {
+    this.#position = start
+  }
+
+  add(at: number, bytes: Buffer): void {
+    this.#crc = crc32c(bytes, this.checksum(at))
+    this.#position = at + bytes.length
+  }
+
+  /** Of everything up to `end`. */
+  checksum(end: number): number {
+    return end > this.#position ? crc32cOfZeros(end - this.#position, this.#crc) : this.#crc
+  }
 }
 
 function ownBuffer(length: number): Buffer {
@@ -25,19 +60,29 @@ function ownBuffer(length: number): Buffer {
   return scratch
 }
 
-/** Fills `buffer` as the ops say. */
+function writeAll({ fd, name }: { fd: number; name: string }, bytes: Buffer, target: number): void {
+  try {
+    for (let done = 0; done < bytes.length; ) done += writeSync(fd, bytes, done, bytes.length - done, target + done)
+  } catch (cause) {
+    throw targetFailed(name, cause)
+  }
+}
+
+/** Fills `buffer` as the ops from `first` to `end` say. */
 export function runOps(
   { ops, literals, codecs }: Pick<FillTask, 'ops' | 'literals' | 'codecs'>,
   reader: HostReader,
   buffer: Buffer,
+  first = 0,
+  end = ops.length,
 ): void {
-  for (let op = 0; op < ops.length; ) {
+  for (let op = first; op < end; ) {
     const at = ops[op + Op.at] as number
     const length = ops[op + Op.length] as number
     const host = ops[op + Op.host] as number
     switch (ops[op + Op.kind]) {
       case OpKind.packed:
-        op = unpackGroup(ops, op, codecs, reader, buffer)
+        op = unpackGroup(ops, op, end, codecs, reader, buffer)
         continue
       case OpKind.stored:
         reader.copy(host, length, buffer, at)
@@ -56,11 +101,12 @@ export function runOps(
 function unpackGroup(
   ops: Float64Array,
   first: number,
+  limit: number,
   codecs: readonly Codec[],
   reader: HostReader,
   buffer: Buffer,
 ): number {
-  const end = groupEnd(ops, first)
+  const end = groupEnd(ops, first, limit)
   const groupHost = ops[first + Op.host] as number
   const last = end - OP_WIDTH
   const window = reader.view(groupHost, (ops[last + Op.host] as number) + (ops[last + Op.packed] as number) - groupHost)
@@ -75,7 +121,7 @@ function unpackGroup(
 }
 
 /** Packed units follow one another when each begins and ends after the one before, without a gap. */
-export function groupEnd(ops: Float64Array, first: number): number {
+export function groupEnd(ops: Float64Array, first: number, limit = ops.length): number {
   const groupHost = ops[first + Op.host] as number
   let end = first
   let reach = groupHost
@@ -83,7 +129,7 @@ export function groupEnd(ops: Float64Array, first: number): number {
     reach = (ops[end + Op.host] as number) + (ops[end + Op.packed] as number)
     end += OP_WIDTH
   } while (
-    end < ops.length &&
+    end < limit &&
     ops[end + Op.kind] === OpKind.packed &&
     (ops[end + Op.host] as number) >= (ops[end - OP_WIDTH + Op.host] as number) &&
     (ops[end + Op.host] as number) <= reach &&
@@ -91,28 +137,4 @@ export function groupEnd(ops: Float64Array, first: number): number {
     (ops[end + Op.host] as number) + (ops[end + Op.packed] as number) - groupHost <= MAX_GROUP
   )
   return end
-}
-
-function writeSegments({ fd, name }: { fd: number; name: string }, segments: Float64Array, buffer: Buffer): void {
-  for (let row = 0; row < segments.length; row += SEGMENT_WIDTH) {
-    const [from = 0, length = 0, target = 0] = segments.subarray(row, row + SEGMENT_WIDTH)
-    try {
-      for (let done = 0; done < length; ) done += writeSync(fd, buffer, from + done, length - done, target + done)
-    } catch (cause) {
-      throw targetFailed(name, cause)
-    }
-  }
-}
-
-/** CRC-32C of the whole run; zeros between segments are reckoned, not read. */
-function checksum({ start, end, segments }: FillTask, buffer: Buffer): number {
-  let crc = 0
-  let position = start
-  for (let row = 0; row < segments.length; row += SEGMENT_WIDTH) {
-    const [from = 0, length = 0, target = 0] = segments.subarray(row, row + SEGMENT_WIDTH)
-    if (target > position) crc = crc32cOfZeros(target - position, crc)
-    crc = crc32c(buffer.subarray(from, from + length), crc)
-    position = target + length
-  }
-  return end > position ? crc32cOfZeros(end - position, crc) : crc
 }

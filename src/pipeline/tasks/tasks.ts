@@ -1,5 +1,5 @@
-import type { Codec, Packing, PlacedUnits } from '../formats/format.ts'
-import type { SourceFile } from '../io/source.ts'
+import type { Codec, Packing, PlacedUnits } from '../../formats/format.ts'
+import type { SourceFile } from '../../io/source.ts'
 
 /**
  * What crosses between threads: plain data, and nothing else. Offsets and lengths are bytes.
@@ -37,6 +37,12 @@ export const OpKind = { zero: 0, literal: 1, stored: 2, packed: 3 } as const
 /** A run of the buffer and its place in the target: [offset in the buffer, length, offset in the target]. */
 export const SEGMENT_WIDTH = 3
 
+/**
+ * Ops that fill the buffer once, and segments that say where it goes then: [number of the op, of the segment, behind the
+ * step's last one]. A task of many steps costs one message, and its buffer stays in the processor's cache.
+ */
+export const STEP_WIDTH = 2
+
 /** Makes the target's bytes from `start` to `end`. */
 export interface FillTask {
   readonly input: TaskInput
@@ -47,10 +53,11 @@ export interface FillTask {
   readonly literals: Uint8Array
   /** What of the buffer goes where; between segments the target is zero and nothing is written. */
   readonly segments: Float64Array
-  /** Bytes of the buffer that are used. */
-  readonly bufferLength: number
-  /** Hand the bytes over in this memory, or write them to this descriptor. */
-  readonly output: { readonly buffer: SharedArrayBuffer } | { readonly fd: number; readonly name: string }
+  readonly steps: Float64Array
+  /** Hand the bytes over in this memory, in one step; or write each step's to this descriptor. */
+  readonly output:
+    | { readonly buffer: SharedArrayBuffer }
+    | { readonly fd: number; readonly name: string; readonly stepSize: number }
 }
 
 export interface FillResult {
@@ -89,6 +96,36 @@ export interface ScanResult {
   readonly units: Float64Array
 }
 
+/** Guest bytes for a task to look at: the ops put them one behind the other. */
+export interface GuestRead extends Pick<FillTask, 'input' | 'codecs' | 'ops' | 'literals'> {
+  readonly madeBytes: number
+}
+
+/** Hashes whole blocks. */
+export interface DigestTask extends GuestRead {
+  readonly blockSize: number
+}
+
+export interface DigestResult {
+  /** SHA-256 of each block, 32 bytes; nothing where the block is zero. */
+  readonly leaves: Uint8Array
+  /** 1 for each block that is zero. */
+  readonly zero: Uint8Array
+}
+
+/** Compares the same guest bytes of two images. */
+export interface CompareTask {
+  /** Those of both. */
+  readonly codecs: readonly Codec[]
+  readonly first: GuestRead
+  readonly second: GuestRead
+}
+
+export interface CompareResult {
+  /** Bytes before the first that differs. */
+  readonly differsAt: number | undefined
+}
+
 /** Nothing to do: the answer says that the worker has loaded. */
 export interface LoadTask {
   readonly codecs: readonly Codec[]
@@ -96,6 +133,8 @@ export interface LoadTask {
 
 /** All kinds of work that the pool does. */
 export interface TaskTypes {
+  compare: { task: CompareTask; result: CompareResult }
+  digest: { task: DigestTask; result: DigestResult }
   fill: { task: FillTask; result: FillResult }
   load: { task: LoadTask; result: undefined }
   pack: { task: PackTask; result: PackResult }

@@ -1,6 +1,6 @@
 import { readSync } from 'node:fs'
-import { DiskferryError } from '../bytes/errors.ts'
-import { type SourceFile, shortRead } from '../io/source.ts'
+import { DiskferryError } from '../../bytes/errors.ts'
+import { readFailed, type SourceFile, shortRead } from '../../io/source.ts'
 import { STAGED_WIDTH, type StagedInput, type TaskInput } from './tasks.ts'
 
 /** Reads the source's bytes inside a task. */
@@ -43,12 +43,7 @@ function read({ fd, name }: SourceFile, into: Uint8Array, at: number, length: nu
   try {
     return readSync(fd, into, at, length, offset)
   } catch (cause) {
-    const found = (cause as NodeJS.ErrnoException).code ?? String(cause)
-    throw new DiskferryError('source-unreadable', `reading ${name} at offset ${offset} failed: ${found}`, {
-      offset,
-      found,
-      cause,
-    })
+    throw readFailed(name, offset, cause)
   }
 }
 
