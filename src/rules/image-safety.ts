@@ -1,5 +1,5 @@
 import { DiskferryError } from '../bytes/errors.ts'
-import type { DiskImage } from '../formats/format.ts'
+import type { ImageFacts } from '../formats/format.ts'
 
 /**
  * What makes an image unsafe to convert, as data. An image names these things itself; whoever made it may be a
@@ -9,7 +9,7 @@ export interface ImageRule {
   readonly name: string
   readonly description: string
   /** What was found, when the image breaks the rule. */
-  check(image: DiskImage): string | undefined
+  check(image: WithFacts): string | undefined
   /** What the caller can do about it. */
   readonly remedy: string
 }
@@ -35,6 +35,9 @@ export const imageRules: readonly ImageRule[] = [
   },
 ]
 
+/** An image, whether it is read anywhere or front to back. */
+type WithFacts = { readonly facts: ImageFacts }
+
 export interface ImageViolation {
   readonly rule: string
   readonly description: string
@@ -43,7 +46,7 @@ export interface ImageViolation {
 }
 
 /** Every rule that the image breaks. */
-export function checkImage(image: DiskImage): ImageViolation[] {
+export function checkImage(image: WithFacts): ImageViolation[] {
   return imageRules.flatMap(({ name, description, check, remedy }) => {
     const found = check(image)
     return found === undefined ? [] : [{ rule: name, description, found, remedy }]
@@ -51,7 +54,7 @@ export function checkImage(image: DiskImage): ImageViolation[] {
 }
 
 /** @throws DiskferryError `unsafe-image`, naming what was found, for the first rule that the image breaks */
-export function assertSafeImage(image: DiskImage): void {
+export function assertSafeImage(image: WithFacts): void {
   const [violation] = checkImage(image)
   if (violation === undefined) return
   const { description, found, remedy } = violation

@@ -1,0 +1,7 @@
+export { formatOf, placeOf, readBody } from './body-rules.ts'
+export { checkExport, exportRules, policyFrom } from './check-export.ts'
+export type { ExportCheck, ExportRequest, ExportRule, ExportViolation, Subject } from './export-rule.ts'
+export type { ImageRecord } from './image-record.ts'
+export { checkImage, type ImageRule, type ImageViolation, imageRules } from './image-safety.ts'
+export { checkOpened, type Opened, openedRules } from './opened-rules.ts'
+export { defaultPolicy, type Policy, type PolicyInput, policySchema } from './policy.ts'
