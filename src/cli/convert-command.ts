@@ -1,24 +1,26 @@
 import type { Command } from 'commander'
-import { formatSize } from '../bytes/units.ts'
+import { formatSize, parseSize } from '../bytes/units.ts'
 import {
   type ConvertResult,
+  type ConvertSource,
   clientFromEnvironment,
   convert,
   DiskferryError,
   type FormatName,
   fileTarget,
-  folderCompanions,
   formats,
-  isS3Address,
-  parseS3Address,
   s3Target,
   stdoutTarget,
   type Target,
   type WriterOptions,
 } from '../index.ts'
 import { ExitCode } from './exit-codes.ts'
-import { printable, printJson, printNote } from './output.ts'
+import { collect, parseOptions } from './format-options.ts'
+import { printable, printJson, printNote, reserveOutput } from './output.ts'
+import { backingFolder, type OpenedPlace, objectAt, openConvertPlace, SOURCE_HELP } from './places.ts'
+import { poolOptions } from './pool-options.ts'
 import { progressView } from './progress-view.ts'
+import { parseS3Options, S3_OPTIONS_HELP } from './s3-options.ts'
 
 interface ConvertFlags {
   allowBacking?: string
@@ -27,8 +29,14 @@ interface ConvertFlags {
   from?: string
   option?: string[]
   threads?: string
+  diskSize?: string
   keepZeros?: boolean
   sync?: boolean
+  verify?: boolean
+  digest?: boolean
+  resume?: boolean
+  force?: boolean
+  s3?: string[]
   json?: boolean
   quiet?: boolean
 }
@@ -39,6 +47,8 @@ Examples:
   diskferry convert disk.vhd disk.qcow2 --to qcow2 -o cluster_size=128K
   diskferry convert disk.qcow2 azure.vhd --to vhd -o subformat=fixed -o align=1M
   diskferry convert disk.qcow2 - --to raw | sha256sum
+  diskferry convert s3://images/centos7.qcow2 s3://exports/centos7.vhd --to vhd
+  curl -s https://example.com/disk.zvhd | diskferry convert - disk.vhd --to vhd -o subformat=fixed
 
 S3 comes from the usual AWS environment: AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_PROFILE, AWS_REGION, and
 AWS_ENDPOINT_URL_S3 for a store other than AWS.`
@@ -47,9 +57,12 @@ export function addConvertCommand(program: Command): void {
   program
     .command('convert')
     .summary('convert an image into a file, a pipe or object storage')
-    .description('Converts <source> into <target>: a path, "-" for standard output, or s3://bucket/key.')
-    .argument('<source>', 'path of the image')
-    .argument('<target>', 'path, "-", or s3://bucket/key')
+    .description(
+      'Converts <source> into <target>: a path, "-" for standard output, or s3://bucket/key. ' +
+        'bucket:key is an object as well, unless a file has that name; ./bucket:key is a file.',
+    )
+    .argument('<source>', `${SOURCE_HELP}, or "-" for standard input`)
+    .argument('<target>', 'path, "-", s3://bucket/key or bucket:key')
     .requiredOption('--to <format>', `format to write: ${writableNames()}`)
     .option('--from <format>', 'format of the source; believed, where otherwise it is probed')
     .option(
@@ -59,9 +72,15 @@ export function addConvertCommand(program: Command): void {
     )
     .option('--allow-backing <folder>', 'let the image open its backing files and data file from this folder')
     .option('--snapshot <name>', 'read this internal snapshot (id or name) instead of the active disk')
+    .option('--disk-size <size>', 'bytes of a raw disk from standard input, for targets that must know before its end')
     .option('--threads <n>', 'worker threads; 0 for none (default: one for each core)')
     .option('--keep-zeros', 'keep what the source stores, even where it holds only zeros')
     .option('--sync', 'wait until a file is on the disk before it gets its name')
+    .option('--verify', 'read the target back when it is whole, and compare it with the source')
+    .option('--digest', "reckon the digest of the source's disk first; objects keep it as metadata")
+    .option('--resume', 'S3: go on with an unfinished upload of this key, and keep what arrived when this one fails')
+    .option('--force', 'S3: replace an object that is there already')
+    .option('--s3 <key=value>', `S3: ${S3_OPTIONS_HELP}; may be repeated`, collect)
     .option('--json', 'print the result as one JSON object')
     .option('-q, --quiet', 'no progress')
     .addHelpText('after', EXAMPLES)
@@ -72,37 +91,40 @@ function writableNames(): string {
   return formats.flatMap(({ name, writer }) => (writer ? [name] : [])).join(', ')
 }
 
-function collect(value: string, before: string[] = []): string[] {
-  return [...before, value]
-}
-
-async function runConvert(source: string, place: string, flags: ConvertFlags): Promise<void> {
-  const target = await targetOf(place, flags)
+async function runConvert(from: string, to: string, flags: ConvertFlags): Promise<void> {
+  if (to === '-') reserveOutput()
+  const target = await targetOf(to, flags)
   const abort = new AbortController()
   const interrupt = interrupter(abort)
   process.on('SIGINT', interrupt).on('SIGTERM', interrupt)
-  const view = progressView(flags.quiet ?? false)
+  const view = await progressView(flags.quiet ?? false)
+  let source: OpenedPlace<ConvertSource> | undefined
   try {
+    source = await openConvertPlace(from, abort.signal)
     const result = await convert({
-      source,
+      source: source.source,
+      diskSize: parseDiskSize(flags.diskSize),
       from: flags.from as FormatName | undefined,
-      backing: flags.allowBacking === undefined ? undefined : folderCompanions(flags.allowBacking),
+      backing: backingFolder(flags.allowBacking),
       snapshot: flags.snapshot,
       to: flags.to as keyof WriterOptions,
       options: parseOptions(flags.option),
       target,
-      threads: parseThreads(flags.threads),
+      ...poolOptions(flags.threads),
       keepZeros: flags.keepZeros,
+      verify: flags.verify,
+      digest: flags.digest,
       signal: abort.signal,
       onProgress: view.listener,
     })
     view.stop()
-    report(result, flags, place === '-')
+    report(result, flags, to === '-')
   } catch (error) {
     if (abort.signal.aborted) process.exitCode = ExitCode.interrupted
     throw error
   } finally {
     view.stop()
+    await source?.close()
     process.off('SIGINT', interrupt).off('SIGTERM', interrupt)
   }
 }
@@ -119,25 +141,19 @@ function interrupter(abort: AbortController): () => void {
   }
 }
 
-async function targetOf(place: string, { sync = false }: ConvertFlags): Promise<Target> {
+async function targetOf(place: string, { sync = false, resume, force, s3 }: ConvertFlags): Promise<Target> {
   if (place === '-') return stdoutTarget()
-  if (!isS3Address(place)) return fileTarget(place, { sync })
-  return s3Target({ client: await clientFromEnvironment(), ...parseS3Address(place) })
+  const object = objectAt(place)
+  if (object === undefined) return fileTarget(place, { sync })
+  const options = parseS3Options(s3)
+  const client = await clientFromEnvironment()
+  return s3Target({ ...options, client, ...object, resume, overwrite: force })
 }
 
-function parseThreads(text: string | undefined): number | undefined {
-  if (text === undefined || /^\d+$/.test(text)) return text === undefined ? undefined : Number(text)
-  throw new DiskferryError('usage', `--threads ${text} is no whole number`, { found: text, expected: '0 or more' })
-}
-
-function parseOptions(given: readonly string[] = []): Record<string, string> {
-  return Object.fromEntries(given.flatMap((list) => list.split(',')).map(parseOption))
-}
-
-function parseOption(text: string): [string, string] {
-  const equals = text.indexOf('=')
-  if (equals > 0) return [text.slice(0, equals), text.slice(equals + 1)]
-  throw new DiskferryError('usage', `-o ${text} is no option`, { found: text, expected: 'key=value' })
+function parseDiskSize(text: string | undefined): number | undefined {
+  const size = text === undefined ? undefined : parseSize(text)
+  if (text === undefined || size !== undefined) return size
+  throw new DiskferryError('usage', `--disk-size ${text} is no size`, { found: text, expected: 'bytes, or 10G' })
 }
 
 /** When the image itself goes to standard output, nothing else may. */
@@ -148,5 +164,6 @@ function report(result: ConvertResult, { json, quiet }: ConvertFlags, toStdout: 
   const { location, format, variant, virtualSize, bytesWritten, crc32c, seconds, parts } = result
   const inParts = parts === undefined ? '' : ` in ${parts} parts`
   printNote(`${printable(location)}: ${format} ${variant}, a disk of ${formatSize(virtualSize)}`)
+  if (result.digest !== undefined) printNote(`  digest of the disk ${result.digest}`)
   printNote(`  ${formatSize(bytesWritten)}${inParts}, CRC32C ${crc32c}, ${seconds.toFixed(2)} s`)
 }

@@ -13,9 +13,23 @@ export const ExitCode = {
   source: 4,
   /** The target can't be written. */
   target: 5,
+  /** Two images are not equal. */
+  different: 6,
   /** Ctrl-C. */
   interrupted: 130,
 } as const
+
+/** What each means, for people: help, the manual page and the README. */
+export const EXIT_CODES: readonly (readonly [code: number, meaning: string])[] = [
+  [ExitCode.ok, 'done'],
+  [ExitCode.failure, 'something that was not foreseen'],
+  [ExitCode.usage, 'the command line, or an option, is wrong'],
+  [ExitCode.refused, "the image can't or must not be converted"],
+  [ExitCode.source, "the image is damaged, or can't be read"],
+  [ExitCode.target, "the target can't be written"],
+  [ExitCode.different, 'two images are not equal (verify)'],
+  [ExitCode.interrupted, 'interrupted by Ctrl-C or SIGTERM; nothing half-written is left'],
+]
 
 const BY_ERROR: Readonly<Record<ErrorCode, number>> = {
   usage: ExitCode.usage,
@@ -32,6 +46,7 @@ const BY_ERROR: Readonly<Record<ErrorCode, number>> = {
   'corrupt-data': ExitCode.source,
   'target-unfit': ExitCode.refused,
   'target-failed': ExitCode.target,
+  'target-exists': ExitCode.target,
   'checksum-mismatch': ExitCode.target,
   'worker-lost': ExitCode.failure,
   'plan-violated': ExitCode.failure,

@@ -8,6 +8,7 @@ export function addFormatsCommand(program: Command): void {
     .summary('list what can be read and written, with options')
     .description('Lists every format that is known: whether it can be read and written, and the options of its writer.')
     .option('--json', 'print one JSON array')
+    .addHelpText('after', "\nExample:\n  diskferry formats --json | jq '.[] | select(.writes).name'")
     .action(({ json }: { json?: boolean }) => {
       const all = describeFormats()
       if (json) printJson(all)

@@ -8,6 +8,13 @@ export function printResult(text: string): void {
   process.stdout.write(`${text}\n`)
 }
 
+let isReserved = false
+
+/** The image itself goes to standard output: nothing else may. */
+export function reserveOutput(): void {
+  isReserved = true
+}
+
 export function printNote(text: string): void {
   process.stderr.write(`${text}\n`)
 }
@@ -36,7 +43,7 @@ export function printable(text: string): string {
 }
 
 export function printError(error: unknown, json: boolean): void {
-  if (json) printJson({ error: describeError(error) })
+  if (json && !isReserved) printJson({ error: describeError(error) })
   const { message, expected, hint } = describeError(error)
   printNote(`diskferry: ${printable(message)}`)
   if (expected !== undefined && !message.includes(String(expected)))

@@ -1,4 +1,3 @@
-import { Presets, SingleBar } from 'cli-progress'
 import { formatSize } from '../bytes/units.ts'
 import type { Progress, ProgressListener } from '../index.ts'
 import { printNote } from './output.ts'
@@ -10,9 +9,9 @@ export interface ProgressView {
   stop(): void
 }
 
-export function progressView(quiet: boolean): ProgressView {
+export async function progressView(quiet: boolean): Promise<ProgressView> {
   if (quiet) return { listener: undefined, stop: () => undefined }
-  return process.stderr.isTTY ? barView() : lineView()
+  return process.stderr.isTTY ? await barView() : lineView()
 }
 
 const LABELS: Readonly<Record<Progress['phase'], string>> = {
@@ -22,7 +21,8 @@ const LABELS: Readonly<Record<Progress['phase'], string>> = {
 }
 const LABEL_WIDTH = Math.max(...Object.values(LABELS).map(({ length }) => length))
 
-function barView(): ProgressView {
+async function barView(): Promise<ProgressView> {
+  const { Presets, SingleBar } = await import('cli-progress')
   const format = '{label} [{bar}] {percentage}% | {facts}'
   const bar = new SingleBar(
     { format, stream: process.stderr, hideCursor: true, clearOnComplete: false },
