@@ -1,12 +1,12 @@
 import { spawn } from 'node:child_process'
-import { readdir, readFile, stat, writeFile } from 'node:fs/promises'
+import { mkdir, readdir, readFile, stat, writeFile } from 'node:fs/promises'
 import { beforeAll, describe, expect, it } from 'vitest'
 import { convert, describeFormats, inspect } from '../src/index.ts'
 import { sha256 } from './support/convert.ts'
 import { patched } from './support/patch.ts'
 import { contentOf, fullPattern, makePattern, noise } from './support/pattern.ts'
 import { convertImage, createImage, differenceOf } from './support/qemu.ts'
-import { type NodeOptions, root, runCli } from './support/run-node.ts'
+import { type NodeOptions, root, runCli, runNode } from './support/run-node.ts'
 import { testBucket } from './support/s3-bucket.ts'
 import { tempFolder } from './support/temp-folder.ts'
 
@@ -49,7 +49,7 @@ describe('help', () => {
     const writable = describeFormats().flatMap(({ name, writes }) => (writes ? [name] : []))
     const { stdout } = await runCli(['convert', '--help'])
     expect(stdout.toString().replace(/\s+/g, ' ')).toContain(`format to write: ${writable.join(', ')}`)
-    expect((await runCli(['--help'])).stdout.toString()).toMatch(/0 done.*2 wrong usage/)
+    expect((await runCli(['--help'])).stdout.toString()).toMatch(/0 {2}done[\s\S]*130 {2}interrupted/)
   })
 
   it('gives the version of the package', async () => {
@@ -328,6 +328,20 @@ describe('s3://', () => {
     })
     await convert({ source: image, to: 'vhd', target: path('s3.vhd'), threads: 0 })
     expect((await bucket.get('a/disk.vhd')).equals(await readFile(path('s3.vhd')))).toBe(true)
+  })
+
+  it('may be left out, where no file is meant', async () => {
+    const [env, cwd] = [bucket.environment(), path('short')]
+    await mkdir(cwd)
+    const convertTo = (from: string, to: string) =>
+      runNode([`${root}dist/cli/main.js`, 'convert', from, to, '--to', 'raw', '-q'], { env, cwd })
+    expect(await convertTo(image, 'exports:b/disk.raw')).toMatchObject({ code: 0 })
+    expect(await convertTo('exports:b/disk.raw', './exports:b.raw')).toMatchObject({ code: 0 })
+    expect((await bucket.get('b/disk.raw')).equals(await readFile(path('short/exports:b.raw')))).toBe(true)
+    await writeFile(path('short/exports:there'), 'a file')
+    expect(await convertTo('exports:b.raw', 'exports:there')).toMatchObject({ code: 0 })
+    expect(await readFile(path('short/exports:there'))).toHaveLength((await bucket.get('b/disk.raw')).length)
+    expect(await bucket.keys()).not.toContain('there')
   })
 
   it('ends with 5, and what to do, when it does not work', async () => {

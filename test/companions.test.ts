@@ -88,13 +88,14 @@ describe('sources joined', () => {
     })
   })
 
-  it('are files where every part is one', async () => {
+  it('are files as far as every part is one', async () => {
     const [first, second] = [await fileSource(path('outside')), await fileSource(path('folder/inside'))]
     expect(joinSources([first, memorySource(Buffer.alloc(0)), second]).files).toMatchObject([
       { base: 0, length: 6 },
       { base: 6, length: 4 },
     ])
-    expect(joinSources([first, memorySource(Buffer.alloc(1))]).files).toBeUndefined()
+    expect(joinSources([first, memorySource(Buffer.alloc(1)), second]).files).toMatchObject([{ base: 0, length: 6 }])
+    expect(joinSources([memorySource(Buffer.alloc(1)), first]).files).toBeUndefined()
     await first.close?.()
     await second.close?.()
   })

@@ -61,6 +61,7 @@ const headerLies: Lie[] = [
   lie('a backing name of 2^32-1 bytes', backing(1024n, 2 ** 32 - 1), 'too-large', At.backingFileSize),
   lie('an extension past cluster 0', extension(2 ** 32 - 1), 'malformed', At.extensions + 4),
   lie('an extension one byte past cluster 0', extension(4096 - 120 + 1), 'malformed', At.extensions + 4),
+  lie('a compression type without its feature bit', patched(image, 104, [1]), 'malformed', 104, 1),
   lie('a compression type without its field', withoutCompressionField(), 'malformed', 104),
 ]
 

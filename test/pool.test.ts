@@ -1,4 +1,4 @@
-import { readdir, stat, writeFile } from 'node:fs/promises'
+import { readdir, readFile, stat, writeFile } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { describe, expect, it } from 'vitest'
@@ -33,12 +33,28 @@ writeFileSync(new URL('loaded-' + threadId, import.meta.url), '')
 export default () => undefined
 `
 
+/** Of all threads of this process that step back; field 19 of proc(5), the program's name, in brackets, being the second. */
+async function nicenesses(): Promise<number[]> {
+  const threads = await readdir('/proc/self/task')
+  const stats = await Promise.all(threads.map((id) => readFile(`/proc/self/task/${id}/stat`, 'utf8').catch(() => ') ')))
+  return stats.map((stat) => Number(stat.slice(stat.lastIndexOf(')') + 2).split(' ')[16])).filter((nice) => nice > 0)
+}
+
 describe('a pool', () => {
   it('waits with closing until its workers have loaded: to end one before can end the process', async () => {
     const workerFile = path('slow-worker.mjs')
     await writeFile(workerFile, SLOW_WORKER)
     await createPool({ threads: 2, workerFile }).close()
     expect((await readdir(dirname(workerFile))).filter((name) => name.startsWith('loaded-'))).toHaveLength(2)
+  })
+
+  it.runIf(process.platform === 'linux')('steps back behind the thread that it works for', async () => {
+    const pool = createPool({ threads: 2 })
+    const before = await nicenesses()
+    await convert({ source: disk, from: 'raw', to: 'raw', target: path('nice.raw'), pool })
+    expect(await nicenesses()).toEqual([...before, 5, 5])
+    await pool.close()
+    expect(() => createPool({ niceness: 20 })).toThrow('up to 19')
   })
 
   it('is closed while its workers still load, and the process lives on', async () => {

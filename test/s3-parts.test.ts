@@ -3,7 +3,7 @@ import { combineCrc32c, crc32c, crc32cToBase64 } from '../src/bytes/crc32c.ts'
 import { GiB, KiB, MiB, TiB } from '../src/bytes/units.ts'
 import { formatS3Address, isS3Address, parseS3Address } from '../src/io/s3/address.ts'
 import { PartLedger } from '../src/io/s3/part-ledger.ts'
-import { planParts } from '../src/io/s3/parts.ts'
+import { partSizeAt, planGrowingParts, planParts } from '../src/io/s3/parts.ts'
 import { s3Failed } from '../src/io/s3/s3-error.ts'
 
 describe('planParts', () => {
@@ -47,33 +47,53 @@ describe('planParts', () => {
   })
 })
 
+describe('planGrowingParts', () => {
+  it('takes small equal parts where they do, and where it is told to', () => {
+    expect(planGrowingParts(GiB)).toEqual({ partSize: 5 * MiB, concurrency: 4 })
+    expect(planGrowingParts(2 * TiB, { equalParts: true })).toEqual(planParts(2 * TiB))
+    expect(planGrowingParts(2 * TiB, { partSize: 256 * MiB })).toEqual(planParts(2 * TiB, { partSize: 256 * MiB }))
+  })
+
+  it.each([10_000 * 5 * MiB + 1, 64 * GiB, 2 * TiB, 16 * TiB + 513, 48 * TiB])('holds %i bytes', (bound) => {
+    const plan = planGrowingParts(bound)
+    let held = 0
+    for (let number = 1; number <= 10_000; number++) {
+      expect(partSizeAt(plan, number)).toBeLessThanOrEqual(5 * GiB)
+      held += partSizeAt(plan, number)
+    }
+    expect(held).toBeGreaterThanOrEqual(bound)
+    if (plan.growEvery !== undefined) expect(partSizeAt(plan, 1)).toBe(5 * MiB)
+  })
+})
+
 describe('PartLedger', () => {
   const partSize = 10
   const bytes = Buffer.from('abcdefghijklmnopqrstuvwxy')
+  const numberAt = (offset: number) => Math.floor(offset / partSize) + 1
   const chunk = (offset: number, length: number) => {
     const part = bytes.subarray(offset, offset + length)
     return { offset, bytes: part, crc32c: crc32c(part) }
   }
 
   it('joins the checksums of chunks into those of parts and of the whole', () => {
-    const ledger = new PartLedger(partSize)
+    const ledger = new PartLedger()
     for (const [offset, length] of [
       [0, 4],
       [4, 6],
       [10, 10],
       [20, 5],
     ] as const)
-      void ledger.enter(chunk(offset, length))
+      void ledger.enter(numberAt(offset), chunk(offset, length))
     expect(ledger.count).toBe(3)
     expect(ledger.checksum(1)).toBe(crc32cToBase64(crc32c(bytes.subarray(0, 10))))
     expect(ledger.checksum(2)).toBe(crc32cToBase64(crc32c(bytes.subarray(10, 20))))
     expect(ledger.checksum(3)).toBe(crc32cToBase64(crc32c(bytes.subarray(20))))
-    expect(ledger.whole()).toBe(crc32cToBase64(crc32c(bytes)))
+    expect(ledger.whole()).toBe(crc32c(bytes))
   })
 
   it('knows the checksum of checksums', () => {
-    const ledger = new PartLedger(partSize)
-    for (const offset of [0, 10, 20]) void ledger.enter(chunk(offset, Math.min(10, 25 - offset)))
+    const ledger = new PartLedger()
+    for (const offset of [0, 10, 20]) void ledger.enter(numberAt(offset), chunk(offset, Math.min(10, 25 - offset)))
     const parts = [0, 10, 20].map((offset) => crc32c(bytes.subarray(offset, offset + 10)))
     const all = Buffer.alloc(12)
     parts.forEach((crc, index) => void all.writeUInt32BE(crc, 4 * index))
@@ -81,14 +101,14 @@ describe('PartLedger', () => {
   })
 
   it("frees a part's memory, and no other's", async () => {
-    const ledger = new PartLedger(partSize)
+    const ledger = new PartLedger()
     const freed: number[] = []
     for (const [part, offset] of [
       [1, 0],
       [1, 5],
       [2, 10],
     ] as const)
-      void ledger.enter(chunk(offset, 5)).then(() => freed.push(part))
+      void ledger.enter(numberAt(offset), chunk(offset, 5)).then(() => freed.push(part))
     ledger.release(1)
     await Promise.resolve()
     expect(freed).toEqual([1, 1])
@@ -99,17 +119,17 @@ describe('PartLedger', () => {
   })
 
   it('tells the first failure to whoever waits, and to whoever comes later', async () => {
-    const ledger = new PartLedger(partSize)
-    const before = ledger.enter(chunk(0, 5))
+    const ledger = new PartLedger()
+    const before = ledger.enter(numberAt(0), chunk(0, 5))
     const failure = new Error('first')
     ledger.fail(failure)
     ledger.fail(new Error('second'))
     await expect(before).rejects.toBe(failure)
-    await expect(ledger.enter(chunk(5, 5))).rejects.toBe(failure)
+    await expect(ledger.enter(numberAt(5), chunk(5, 5))).rejects.toBe(failure)
   })
 
   it('has the checksum of nothing for an empty object', () => {
-    expect(new PartLedger(partSize).whole()).toBe('AAAAAA==')
+    expect(new PartLedger().whole()).toBe(0)
   })
 
   it('agrees with joining by hand', () => {
@@ -128,6 +148,11 @@ describe('parseS3Address', () => {
     expect(parseS3Address(text)).toEqual(address)
     expect(formatS3Address(address)).toBe(text)
     expect(isS3Address(text)).toBe(true)
+  })
+
+  it("reads the export API's form", () => {
+    expect(parseS3Address('exports:a/b:c.vhd')).toEqual({ bucket: 'exports', key: 'a/b:c.vhd' })
+    expect(isS3Address('exports:a/b:c.vhd')).toBe(false)
   })
 
   it.each(['', 's3://', 's3://bucket', 's3://bucket/', 's3:///key', 'http://bucket/key', 'bucket/key', 'x/s3://a/b'])(

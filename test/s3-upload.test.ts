@@ -2,20 +2,32 @@ import { createHash } from 'node:crypto'
 import { writeFile } from 'node:fs/promises'
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
+import { Readable } from 'node:stream'
+import { gzipSync } from 'node:zlib'
 import { HeadBucketCommand, HeadObjectCommand, type S3Client } from '@aws-sdk/client-s3'
 import { afterEach, describe, expect, it, vi } from 'vitest'
 import { crc32c, crc32cToBase64, crc32cToHex } from '../src/bytes/crc32c.ts'
+import { parseS3Options } from '../src/cli/s3-options.ts'
 import { type ConvertOptions, clientFromEnvironment, convert, type S3TargetOptions, s3Target } from '../src/index.ts'
+import { httpProxy } from './support/http-proxy.ts'
 import { contentOf, fullPattern, makePattern, noise, writePattern } from './support/pattern.ts'
 import { createImage, differenceOf } from './support/qemu.ts'
 import { runNode } from './support/run-node.ts'
 import { clientOf, onRequest, type SeenRequest, type TestBucket, testBucket } from './support/s3-bucket.ts'
+import { sample } from './support/sample.ts'
 import { countingSource } from './support/sources.ts'
 import { tempFolder } from './support/temp-folder.ts'
 
 const MiB = 2 ** 20
 const partSize = 5 * MiB
 const path = tempFolder()
+
+/** Swift takes no conditions (501), so it is asked once more without; and it does not answer with a checksum. */
+const putInto = ({ server }: TestBucket) => {
+  return server.name.startsWith('swift')
+    ? ['HeadObject', 'PutObject', 'PutObject', 'HeadObject']
+    : ['HeadObject', 'PutObject']
+}
 
 /** 23 MiB without a zero block, so that it takes five parts. */
 const disk = noise(5, 23 * MiB + 512)
@@ -31,7 +43,10 @@ const kinds = [
 function upload(
   bucket: TestBucket,
   key: string,
-  { target = {}, ...options }: Partial<Omit<ConvertOptions<'raw'>, 'target'>> & { target?: Partial<S3TargetOptions> },
+  {
+    target = {},
+    ...options
+  }: Partial<Omit<ConvertOptions<'raw' | 'vmdk'>, 'target'>> & { target?: Partial<S3TargetOptions> },
 ) {
   const place = s3Target({ client: clientOf(bucket.server), bucket: bucket.name, key, partSize, ...target })
   return convert({ source: disk, from: 'raw', to: 'raw', threads: 0, ...options, target: place })
@@ -76,30 +91,33 @@ for (const release of ['2.35', 'stock'] as const) {
   describe(`on Swift ${release}`, () => {
     const bucket = testBucket(release)
 
-    it.each(kinds)('an image lands whole as $to, in several parts', async ({ to, format }) => {
-      const key = `whole.${to}`
-      const image = path(`${release}.qcow2`)
-      const pattern = fullPattern(3, 23 * MiB + 512)
-      await createImage(image, 'qcow2', pattern.size)
-      await writePattern(image, 'qcow2', pattern)
-      const target = s3Target({ client: bucket.client, bucket: bucket.name, key, partSize })
+    it.each(release === '2.35' ? kinds : sample(kinds, 2))(
+      'an image lands whole as $to, in several parts',
+      async ({ to, format }) => {
+        const key = `whole.${to}`
+        const image = path(`${release}.qcow2`)
+        const pattern = fullPattern(3, 23 * MiB + 512)
+        await createImage(image, 'qcow2', pattern.size)
+        await writePattern(image, 'qcow2', pattern)
+        const target = s3Target({ client: bucket.client, bucket: bucket.name, key, partSize })
 
-      const result = await convert({ source: image, to, target, threads: 2 })
-      await convert({ source: image, to, target: path(key), threads: 0 })
+        const result = await convert({ source: image, to, target, threads: 2 })
+        await convert({ source: image, to, target: path(key), threads: 0 })
 
-      const landed = await bucket.get(key)
-      await writeFile(path(`landed.${to}`), landed)
-      expect(await differenceOf([image, 'qcow2'], [path(`landed.${to}`), format])).toBeUndefined()
-      expect(await differenceOf([path(key), 'raw'], [path(`landed.${to}`), 'raw'])).toBeUndefined()
-      expect(result).toMatchObject({
-        location: `s3://exports/${key}`,
-        bytesWritten: landed.length,
-        crc32c: crc32cToHex(crc32c(landed)),
-        parts: Math.ceil(landed.length / partSize),
-        partSize,
-        etag: etagOf(landed),
-      })
-    })
+        const landed = await bucket.get(key)
+        await writeFile(path(`landed.${to}`), landed)
+        expect(await differenceOf([image, 'qcow2'], [path(`landed.${to}`), format])).toBeUndefined()
+        expect(await differenceOf([path(key), 'raw'], [path(`landed.${to}`), 'raw'])).toBeUndefined()
+        expect(result).toMatchObject({
+          location: `s3://exports/${key}`,
+          bytesWritten: landed.length,
+          crc32c: crc32cToHex(crc32c(landed)),
+          parts: Math.ceil(landed.length / partSize),
+          partSize,
+          etag: etagOf(landed),
+        })
+      },
+    )
 
     it('a sparse disk lands whole, holes and all', async () => {
       const content = contentOf(makePattern(8, 40 * MiB + 512))
@@ -113,7 +131,7 @@ for (const release of ['2.35', 'stock'] as const) {
       const { client, commands } = listening(bucket)
       const small = noise(1, 4096)
       const result = await upload(bucket, 'small', { source: small, target: { client } })
-      expect(commands).toEqual(['PutObject', 'HeadObject'])
+      expect(commands).toEqual(putInto(bucket))
       expect((await bucket.get('small')).equals(small)).toBe(true)
       expect(result).toMatchObject({ parts: 1, etag: etagOf(small), crc32c: crc32cToHex(crc32c(small)) })
     })
@@ -122,7 +140,7 @@ for (const release of ['2.35', 'stock'] as const) {
       const { client, commands } = listening(bucket)
       const one = noise(2, partSize)
       expect(await upload(bucket, 'one', { source: one, target: { client } })).toMatchObject({ parts: 1 })
-      expect(commands).toEqual(['PutObject', 'HeadObject'])
+      expect(commands).toEqual(putInto(bucket))
       const two = noise(2, partSize + 512)
       expect(await upload(bucket, 'two', { source: two, target: { client } })).toMatchObject({ parts: 2 })
       expect((await bucket.get('one')).equals(one)).toBe(true)
@@ -136,6 +154,15 @@ for (const release of ['2.35', 'stock'] as const) {
       expect(result).toMatchObject({ bytesWritten: 0, crc32c: '00000000', parts: 1 })
     })
 
+    it('what is piped in, compressed, lands as the disk that it is', async () => {
+      const piped = disk.subarray(0, 11 * MiB + 512)
+      const source = Readable.from([gzipSync(piped, { level: 1 })])
+      const result = await upload(bucket, 'piped', { source, from: undefined, diskSize: piped.length })
+      const landed = await bucket.get('piped')
+      expect(landed.equals(piped)).toBe(true)
+      expect(result).toMatchObject({ parts: 3, etag: etagOf(landed), crc32c: crc32cToHex(crc32c(landed)) })
+    })
+
     it('an upload that is aborted midway rejects with the reason and leaves nothing', async () => {
       const reason = new Error('enough')
       const abort = new AbortController()
@@ -145,6 +172,22 @@ for (const release of ['2.35', 'stock'] as const) {
       const uploading = upload(bucket, 'aborted', { signal: abort.signal, target: { client } })
       await expect(uploading).rejects.toBe(reason)
       await expectNothingLeft(bucket, 'aborted')
+    })
+
+    it.each([
+      { way: 'at once', to: 'raw', size: MiB },
+      { way: 'in parts', to: 'raw', size: disk.length },
+      { way: 'as a stream', to: 'vmdk', size: disk.length },
+      { way: 'as a short stream', to: 'vmdk', size: MiB },
+    ] as const)('a source that changed meanwhile leaves nothing, sent $way', async ({ way, to, size }) => {
+      const changed = new Error('somebody wrote to it')
+      const source = {
+        size,
+        read: (offset: number, length: number) => disk.subarray(offset, Math.min(size, offset + length)),
+        assertUnchanged: () => Promise.reject(changed),
+      }
+      await expect(upload(bucket, way, { source, to })).rejects.toBe(changed)
+      await expectNothingLeft(bucket, way)
     })
 
     it('a source that fails midway leaves nothing', async () => {
@@ -165,6 +208,7 @@ for (const release of ['2.35', 'stock'] as const) {
 }
 
 const bucket = testBucket()
+const proxy = httpProxy(() => bucket.server.endpoint)
 
 describe('checksums', () => {
   it("go with every part and with the whole, and are the bytes' own", async () => {
@@ -202,9 +246,7 @@ describe('checksums', () => {
     const client = onRequest(clientOf(bucket.server), ({ command, input, http }) => {
       const sends = command === 'UploadPartCommand' || command === 'PutObjectCommand'
       if (!sends || input.PartNumber !== part) return
-      const damaged = Buffer.from(http.body as Uint8Array)
-      damaged[1234] = (damaged[1234] as number) ^ 1
-      http.body = damaged
+      http.headers['x-amz-checksum-crc32c'] = 'AAAAAA=='
     })
     const uploading = upload(bucket, name, { source, target: { client } })
     await expect(uploading).rejects.toMatchObject({
@@ -245,7 +287,7 @@ describe('checksums', () => {
         },
       { step: 'initialize' },
     )
-    await upload(bucket, 'answered', { target: { client } })
+    await upload(bucket, 'answered', { target: { client, overwrite: true } })
     expect(commands).not.toContain('HeadObject')
   })
 })
@@ -293,7 +335,9 @@ describe('an upload that fails', () => {
     const before = Buffer.from('the one before')
     await bucket.put('kept', before)
     const client = failing(bucket, 'UploadPart', new Error('no way'), 2)
-    await expect(upload(bucket, 'kept', { target: { client } })).rejects.toMatchObject({ code: 'target-failed' })
+    await expect(upload(bucket, 'kept', { target: { client, overwrite: true } })).rejects.toMatchObject({
+      code: 'target-failed',
+    })
     expect(await bucket.get('kept')).toEqual(before)
     expect(await bucket.openUploads()).toEqual([])
   })
@@ -325,13 +369,44 @@ describe('an upload that fails', () => {
   })
 })
 
-describe('a format that can not be a stream', () => {
-  it('is refused before anything is sent', async () => {
+describe('a format whose head comes last', () => {
+  it('lands whole, and is the very file that it would be on a disk', async () => {
+    const target = s3Target({ client: clientOf(bucket.server), bucket: bucket.name, key: 'packed.qcow2', partSize })
+    const options = { source: disk, from: 'raw', to: 'qcow2', options: { compression: 'zlib' } } as const
+    const result = await convert({ ...options, target, threads: 2 })
+    await convert({ ...options, target: path('packed.qcow2'), threads: 0 })
+    await writeFile(path('landed.qcow2'), await bucket.get('packed.qcow2'))
+    expect(await differenceOf([path('packed.qcow2'), 'raw'], [path('landed.qcow2'), 'raw'])).toBeUndefined()
+    await writeFile(path('disk.raw'), disk)
+    expect(await differenceOf([path('disk.raw'), 'raw'], [path('landed.qcow2'), 'qcow2'])).toBeUndefined()
+    expect(result).toMatchObject({ parts: 5, crc32c: crc32cToHex(crc32c(await bucket.get('packed.qcow2'))) })
+  })
+})
+
+describe('an object that is there already', () => {
+  it('is not replaced', async () => {
+    const before = Buffer.from('the one before')
+    await bucket.put('there', before)
     const { client, commands } = listening(bucket)
-    const target = s3Target({ client, bucket: bucket.name, key: 'packed.qcow2' })
-    const uploading = convert({ source: disk, from: 'raw', to: 'qcow2', options: { compression: 'zlib' }, target })
-    await expect(uploading).rejects.toMatchObject({ code: 'target-unfit', hint: expect.any(String) })
-    expect(commands).toEqual([])
+    await expect(upload(bucket, 'there', { target: { client } })).rejects.toMatchObject({ code: 'target-exists' })
+    expect(commands).toEqual(['HeadObject'])
+    expect(await bucket.get('there')).toEqual(before)
+  })
+
+  it('is replaced where that is allowed', async () => {
+    await bucket.put('replaced', Buffer.from('the one before'))
+    await upload(bucket, 'replaced', { target: { overwrite: true } })
+    expect((await bucket.get('replaced')).equals(disk)).toBe(true)
+  })
+
+  it('is not replaced either when it appears meanwhile', async () => {
+    const other = Buffer.from('the other one')
+    const client = onRequest(clientOf(bucket.server), async ({ input }) => {
+      if (input.PartNumber === 4) await bucket.put('meanwhile', other)
+    })
+    await expect(upload(bucket, 'meanwhile', { target: { client } })).rejects.toMatchObject({ code: 'target-exists' })
+    expect(await bucket.get('meanwhile')).toEqual(other)
+    expect(await bucket.openUploads()).toEqual([])
   })
 })
 
@@ -403,6 +478,16 @@ describe("the caller's client", () => {
     expect(look()).toEqual(before)
   })
 
+  it('keeps its connections, and waits for nobody to say that it may go on, though it has no agent of its own', async () => {
+    proxy.reset()
+    const client = clientOf(bucket.server, { endpoint: proxy.endpoint })
+    const { parts } = await upload(bucket, 'connections', { target: { client, concurrency: 2 } })
+    client.destroy()
+    expect(parts).toBe(5)
+    expect(proxy.seen.filter(({ headers }) => headers.expect !== undefined)).toEqual([])
+    expect(new Set(proxy.seen.map(({ port }) => port)).size).toBeLessThanOrEqual(2)
+  })
+
   it('still serves two uploads at once', async () => {
     const { client } = bucket
     const both = ['first', 'second'].map((key) => upload(bucket, key, { target: { client }, threads: 1 }))
@@ -413,10 +498,37 @@ describe("the caller's client", () => {
   it('is told what else the object is to have', async () => {
     const parameters = { ContentType: 'application/x-vhd', Metadata: { made: 'by-test' } }
     for (const source of [noise(1, 512), disk]) {
-      await upload(bucket, 'parameters', { source, target: { parameters } })
+      await upload(bucket, 'parameters', { source, target: { parameters, overwrite: true } })
       const head = await bucket.client.send(new HeadObjectCommand({ Bucket: bucket.name, Key: 'parameters' }))
       expect(head).toMatchObject(parameters)
     }
+  })
+
+  it.each([
+    { way: 'at once', to: 'raw', source: noise(1, 512), command: 'PutObject' },
+    { way: 'in parts', to: 'raw', source: disk, command: 'CreateMultipartUpload' },
+    { way: 'as a stream', to: 'vmdk', source: disk, command: 'CreateMultipartUpload' },
+    { way: 'as a short stream', to: 'vmdk', source: noise(1, 512), command: 'PutObject' },
+  ] as const)('asks the store for all that the object is to have, sent $way', async ({ to, source, command }) => {
+    let headers: Record<string, string> = {}
+    const client = onRequest(clientOf(bucket.server), (request) => {
+      if (request.command !== `${command}Command`) return
+      headers = request.http.headers
+      throw new Error('seen')
+    })
+    const given = ['content-type=application/x-vhd', 'storage-class=STANDARD_IA', 'acl=bucket-owner-full-control']
+    const more = ['sse=aws:kms', 'kms-key=alias/exports', 'tag.owner=a b', 'tag.job=7', 'meta.made=by-test']
+    const target = { client, overwrite: true, ...parseS3Options([...given, ...more]) }
+    await expect(upload(bucket, 'wire', { source, to, target })).rejects.toMatchObject({ cause: { message: 'seen' } })
+    expect(headers).toMatchObject({
+      'content-type': 'application/x-vhd',
+      'x-amz-storage-class': 'STANDARD_IA',
+      'x-amz-acl': 'bucket-owner-full-control',
+      'x-amz-server-side-encryption': 'aws:kms',
+      'x-amz-server-side-encryption-aws-kms-key-id': 'alias/exports',
+      'x-amz-tagging': 'owner=a+b&job=7',
+      'x-amz-meta-made': 'by-test',
+    })
   })
 
   it('gathers no listeners on the signal, however many parts there are', async () => {

@@ -102,7 +102,7 @@ const s3: Kind = {
   name: 'S3',
   location: 's3://exports/image',
   async deliver(bytes, job) {
-    const sink = await s3Target({ client: bucket.client, bucket: 'exports', key: 'image' }).open(job)
+    const sink = await s3Target({ client: bucket.client, bucket: 'exports', key: 'image', overwrite: true }).open(job)
     const receipt = await sink.finish(await feedSink(sink, bytes))
     return { receipt, received: await bucket.get('image') }
   },

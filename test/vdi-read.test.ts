@@ -6,7 +6,6 @@ import { contentByQemu, extentsOf, makeForeign, memoryCompanions, toRaw } from '
 import { expectRefusal, type Lie } from './support/malformed.ts'
 import { patched } from './support/patch.ts'
 import { contentOf, makePattern, noise } from './support/pattern.ts'
-import { fuzz } from './support/reader-fuzz.ts'
 import { tempFolder } from './support/temp-folder.ts'
 import { runTool } from './support/tools.ts'
 import { buildVdi, MAP_AT, type VdiDescription } from './support/vdi-builder.ts'
@@ -149,10 +148,4 @@ describe('a VDI that lies', () => {
     { lie: 'half its data', image: buildVdi(base).subarray(0, 5000), code: 'truncated' },
     { lie: 'another signature', image: patched(buildVdi(base), 64, [0]), code: 'malformed', offset: 64 },
   ])('is refused: $lie', (lies) => expectRefusal(lies, 'vdi'))
-
-  it('gives its own errors, and no others, however it is damaged', async () => {
-    const places = [[64, 448] as const, [MAP_AT, 20] as const]
-    const outcomes = await fuzz([{ name: 'VDI', bytes: buildVdi(base), places }], 'vdi')
-    expect([...outcomes.keys()]).toEqual(expect.arrayContaining(['taken', 'malformed', 'truncated', 'too-large']))
-  })
 })

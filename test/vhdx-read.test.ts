@@ -6,7 +6,6 @@ import { contentByQemu, extentsOf, makeForeign, memoryCompanions, toRaw } from '
 import { expectRefusal, type Lie } from './support/malformed.ts'
 import { contentOf, makePattern, noise } from './support/pattern.ts'
 import { qemuIo } from './support/qemu.ts'
-import { fuzz } from './support/reader-fuzz.ts'
 import { tempFolder } from './support/temp-folder.ts'
 import { runTool } from './support/tools.ts'
 import {
@@ -19,7 +18,6 @@ import {
   METADATA,
   REGION_TABLES,
   regionAt,
-  reseal,
   SECTOR_SIZE,
   withLog,
   withParent,
@@ -288,20 +286,4 @@ describe('a VHDX that lies', () => {
     { lie: 'half its data', image: small.subarray(0, -600_000), code: 'truncated' },
     { lie: 'another identifier', image: Buffer.from(small).fill(0, 0, 3), code: 'malformed', offset: 0 },
   ])('is refused: $lie', (lies) => expectRefusal(lies, 'vhdx'))
-
-  it('gives its own errors, and no others, however it is damaged', async () => {
-    const parent = withParent(small, { relative_path: 'base.vhdx' })
-    const metadata = regionAt(small, METADATA)
-    const places = [...HEADERS.map((at) => [at, 80] as const), [REGION_TABLES[0], 80] as const]
-    const tables = [[metadata, 240] as const, [metadata + 64 * KiB, 64] as const, [bat, 64] as const]
-    const subject = { places: [...places, ...tables], reseal }
-    const outcomes = await fuzz(
-      [
-        { ...subject, name: 'VHDX', bytes: small },
-        { ...subject, name: 'differencing VHDX', bytes: parent },
-      ],
-      'vhdx',
-    )
-    expect([...outcomes.keys()]).toEqual(expect.arrayContaining(['taken', 'malformed', 'truncated', 'too-large']))
-  })
 })

@@ -1,4 +1,4 @@
-import { readFile } from 'node:fs/promises'
+import { readFile, writeFile } from 'node:fs/promises'
 import { inflateSync } from 'node:zlib'
 import { describe, expect, it } from 'vitest'
 import { convert } from '../src/index.ts'
@@ -115,6 +115,24 @@ describe('streamOptimized', () => {
     expect(descriptor).toMatch(/ddb\.longContentID = "[0-9a-f]{24}deadbeef"/)
     expect(descriptor.split('\n').every((line) => !/^\s/.test(line))).toBe(true)
     expect(text.length - descriptor.length).toBeGreaterThan(SECTOR)
+  })
+
+  it('is the same disk to qemu-img when libdeflate packs it, in other bytes', async () => {
+    const pattern = fullPattern(5, 8 * 2 ** 20)
+    const raw = path('libdeflate.raw')
+    const target = path('libdeflate.vmdk')
+    await writeFile(raw, Buffer.concat([contentOf(pattern), Buffer.from('text that shrinks '.repeat(2 ** 16))]))
+    const options = { level: 6, compressor: 'libdeflate' } as const
+    const { crc32c } = await convert({ source: raw, from: 'raw', to: 'vmdk', options, target })
+    expect(await differenceOf([raw, 'raw'], [target, 'vmdk'])).toBeUndefined()
+    const plain = await convert({
+      source: raw,
+      from: 'raw',
+      to: 'vmdk',
+      options: { level: 6 },
+      target: path('zlib.vmdk'),
+    })
+    expect(crc32c).not.toBe(plain.crc32c)
   })
 
   it('an all-zero disk holds no grain', async () => {

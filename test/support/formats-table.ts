@@ -1,28 +1,40 @@
 import { describeFormats, type FormatDescription } from '../../src/index.ts'
 
-/** Between these lines of README.md stands what `formatsTable` makes of the registry. */
+/** Between these lines of README.md and docs/formats.md stands what is made of the registry. */
 const BEGIN = '<!-- formats: made by "npm run docs" -->'
 const END = '<!-- /formats -->'
 
-/** README.md with its tables of formats as the code has them now. */
+/** README.md with its table of formats as the code has it now. */
 export function withFormatsTable(readme: string): string {
-  const from = readme.indexOf(BEGIN)
-  const to = readme.indexOf(END)
-  if (from < 0 || to < from) throw new Error(`README.md has no lines ${BEGIN} and ${END}`)
-  return `${readme.slice(0, from)}${BEGIN}\n\n${formatsTable()}\n\n${readme.slice(to)}`
+  return between(readme, formatsTable())
+}
+
+/** docs/formats.md with the options of each format as the code has them now. */
+export function withOptionsTable(page: string): string {
+  return between(page, optionsTable())
+}
+
+function between(page: string, made: string): string {
+  const from = page.indexOf(BEGIN)
+  const to = page.indexOf(END)
+  if (from < 0 || to < from) throw new Error(`there are no lines ${BEGIN} and ${END}`)
+  return `${page.slice(0, from)}${BEGIN}\n\n${made}\n\n${page.slice(to)}`
 }
 
 function formatsTable(): string {
   const all = describeFormats()
   const used = all.filter(({ reads, writes }) => reads || writes)
   const refused = all.filter((format) => !used.includes(format))
-  const formatRows = used.map(({ name, title, reads, writes }) => [code(name), title, yes(reads), yes(writes)])
-  const optionRows = used.flatMap((format) => optionsOf(format))
+  const rows = used.map(({ name, title, reads, writes }) => [code(name), title, yes(reads), yes(writes)])
   return [
-    table(['format', 'what it is', 'read', 'written'], formatRows),
+    table(['format', 'what it is', 'read', 'written'], rows),
     `Known by their first bytes and refused by name, so that none is taken for a raw disk: ${refused.map(({ name }) => name).join(', ')}.`,
-    table(['format', 'option', 'takes', 'default', 'what it does'], optionRows),
   ].join('\n\n')
+}
+
+function optionsTable(): string {
+  const rows = describeFormats().flatMap((format) => optionsOf(format))
+  return table(['format', 'option', 'takes', 'default', 'what it does'], rows)
 }
 
 function optionsOf({ name, options }: FormatDescription): string[][] {

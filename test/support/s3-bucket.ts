@@ -1,14 +1,18 @@
 import {
+  AbortMultipartUploadCommand,
   CreateBucketCommand,
+  DeleteObjectCommand,
   GetObjectCommand,
   ListMultipartUploadsCommand,
   ListObjectsV2Command,
+  type ListPartsCommandOutput,
   PutObjectCommand,
   S3Client,
   type S3ClientConfig,
+  type UploadPartCommandInput,
 } from '@aws-sdk/client-s3'
 import { afterAll, beforeAll } from 'vitest'
-import { type S3Server, type SwiftRelease, startSwift } from './s3-server.ts'
+import { givenS3, type S3Server, type SwiftRelease, startSwift } from './s3-server.ts'
 
 /** A bucket on a server of the test file's own. Its fields are there once the tests run. */
 export interface TestBucket {
@@ -31,9 +35,11 @@ export function testBucket(release: SwiftRelease = '2.35'): TestBucket {
   let client: S3Client
 
   beforeAll(async () => {
-    server = await startSwift({ release })
+    const given = givenS3()
+    server = given ?? (await startSwift({ release }))
     client = clientOf(server)
     await client.send(new CreateBucketCommand({ Bucket: name }))
+    if (given !== undefined) await empty(client, name)
   })
   afterAll(async () => {
     client?.destroy()
@@ -71,6 +77,14 @@ export function testBucket(release: SwiftRelease = '2.35'): TestBucket {
   }
 }
 
+/** Removes what another test file left. */
+async function empty(client: S3Client, Bucket: string): Promise<void> {
+  const { Uploads = [] } = await client.send(new ListMultipartUploadsCommand({ Bucket }))
+  for (const { Key, UploadId } of Uploads) await client.send(new AbortMultipartUploadCommand({ Bucket, Key, UploadId }))
+  const { Contents = [] } = await client.send(new ListObjectsV2Command({ Bucket }))
+  for (const { Key } of Contents) await client.send(new DeleteObjectCommand({ Bucket, Key }))
+}
+
 /** A client as a service would make it. */
 export function clientOf({ endpoint, region, credentials }: S3Server, more: Partial<S3ClientConfig> = {}): S3Client {
   return new S3Client({
@@ -82,6 +96,31 @@ export function clientOf({ endpoint, region, credentials }: S3Server, more: Part
     responseChecksumValidation: 'WHEN_REQUIRED',
     ...more,
   })
+}
+
+/** What some stores remember of parts: the checksum by upload and number. */
+export type ToldChecksums = Map<string, string>
+
+/**
+ * Adds to what Swift lists of an upload's parts the checksums that it was sent and verified, and then forgot: AWS and Ceph
+ * list them, so that a server that was given is taken at its own word.
+ */
+export function tellingChecksums(client: S3Client, told: ToldChecksums): S3Client {
+  if (givenS3() !== undefined) return client
+  client.middlewareStack.add(
+    (next, { commandName }) =>
+      async (args) => {
+        const { UploadId, PartNumber, ChecksumCRC32C } = args.input as UploadPartCommandInput
+        const answer = await next(args)
+        if (commandName === 'UploadPartCommand') told.set(`${UploadId} ${PartNumber}`, ChecksumCRC32C ?? '')
+        if (commandName !== 'ListPartsCommand') return answer
+        const { Parts = [] } = answer.output as ListPartsCommandOutput
+        const parts = Parts.map((part) => ({ ...part, ChecksumCRC32C: told.get(`${UploadId} ${part.PartNumber}`) }))
+        return { ...answer, output: { ...answer.output, Parts: parts } }
+      },
+    { step: 'initialize', name: 'tellingChecksums' },
+  )
+  return client
 }
 
 /** What a request asks, seen on its way. */

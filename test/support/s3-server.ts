@@ -124,6 +124,17 @@ export async function startS3rver(): Promise<S3Server> {
   return { name: 's3rver 4.0', endpoint, region: REGION, credentials: S3RVER_CREDENTIALS, stop }
 }
 
+/**
+ * A server that is running, named by `TEST_S3=http://key:secret@host:port`, for runs by hand against what is too large to
+ * install for each run. Test files share it then: run them one after the other.
+ */
+export function givenS3(): S3Server | undefined {
+  if (process.env.TEST_S3 === undefined) return undefined
+  const { origin, username, password } = new URL(process.env.TEST_S3)
+  const credentials = { accessKeyId: decodeURIComponent(username), secretAccessKey: decodeURIComponent(password) }
+  return { name: 'given', endpoint: origin, region: REGION, credentials, stop: async () => undefined }
+}
+
 /** The best there is on this machine. */
 export function startAnyS3(): Promise<S3Server> {
   if (hasSwift('2.35')) return startSwift({ release: '2.35' })

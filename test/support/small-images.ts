@@ -24,6 +24,9 @@ const pattern: Pattern = {
   ],
 }
 
+/** What the images hold. */
+export const smallContent = (): Buffer => contentOf(pattern)
+
 /** One of each kind that is read here. */
 export async function makeSmallImages(): Promise<SmallImage[]> {
   return [

@@ -7,8 +7,13 @@ const PACKAGES: Readonly<Record<string, string>> = {
   vhdiinfo: 'libvhdi-utils',
   qcowinfo: 'libqcow-utils',
   '7z': 'p7zip-full',
+  sfdisk: 'fdisk',
+  xmllint: 'libxml2-utils',
+  blkid: 'util-linux',
+  man: 'man-db',
   nbdkit: 'nbdkit',
   nbdcopy: 'libnbd-bin',
+  strace: 'strace',
 }
 
 export interface ToolResult {

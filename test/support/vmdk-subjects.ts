@@ -1,10 +1,9 @@
 import { memoryCompanions } from './foreign-images.ts'
+import type { FuzzSubject } from './fuzz-subjects.ts'
 import { contentOf, makePattern } from './pattern.ts'
-import type { FuzzSubject } from './reader-fuzz.ts'
 import { cowd, descriptor, seSparse, sparse, streamOptimized } from './vmdk-builder.ts'
 
 const SECTOR = 512
-const HEADER = [0, 80] as const
 const content = contentOf(makePattern(3, 2048 * SECTOR))
 const stream = streamOptimized({ content: content.subarray(0, -3 * SECTOR), grain: 16 })
 
@@ -15,29 +14,21 @@ const split = (type: string) => (bytes: Buffer) => ({
 })
 
 /** One of each kind of VMDK, to be damaged. */
-export const vmdkSubjects: readonly FuzzSubject[] = [
+export const vmdkSubjects: readonly Omit<FuzzSubject, 'places' | 'format'>[] = [
   {
     name: 'monolithicSparse',
     bytes: sparse({ content, zeros: [3] }, { flags: 5 }, descriptor(['RW 2048 SPARSE "x"'])),
-    places: [HEADER, [SECTOR, 400], [24 * SECTOR, 8], [25 * SECTOR, 64]],
   },
-  { name: 'streamOptimized', bytes: stream, places: [HEADER, [stream.length - 6000, 6000]] },
+  { name: 'streamOptimized', bytes: stream },
   {
     name: 'descriptor',
     bytes: descriptor(['RW 3 ZERO', 'RW 2048 FLAT "part" 0']),
-    places: [HEADER, [80, 200]],
     wrap: (bytes) => ({ bytes, ...memoryCompanions({ part: content }) }),
   },
-  { name: 'COWD', bytes: cowd({ content }), places: [HEADER, [4 * SECTOR, 8000]], wrap: split('VMFSSPARSE') },
+  { name: 'COWD', bytes: cowd({ content }), wrap: split('VMFSSPARSE') },
   {
     name: 'seSparse',
     bytes: seSparse({ content }),
-    places: [
-      [0, 208],
-      [SECTOR, 40],
-      [16 * SECTOR, 64],
-      [24 * SECTOR, 2000],
-    ],
     wrap: split('SESPARSE'),
   },
 ]
