@@ -1,7 +1,9 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
+import { createInterface } from 'node:readline'
 import { text } from 'node:stream/consumers'
 import { fileURLToPath } from 'node:url'
+import type { ServiceJob } from './service.ts'
 
 /** What a whole process took, with all that it started and waited for. */
 export interface Measurement {
@@ -14,16 +16,20 @@ export interface Measurement {
 /** A way to do the same work. */
 export interface Program {
   readonly name: string
-  readonly command: readonly string[]
-  readonly env?: Readonly<Record<string, string>>
+  run(): Promise<Measurement>
   /** Removes what a run has made. Not measured. */
   cleanUp(): Promise<void>
+  /** After the last run. */
+  stop?(): Promise<void>
 }
 
 const WAIT4 = fileURLToPath(new URL('wait4.py', import.meta.url))
 
-/** Runs a program to its end. One that fails fails the benchmark. */
-export async function runOnce({ name, command, env = {} }: Program): Promise<Measurement> {
+/** Runs a command to its end. One that fails fails the benchmark. */
+export async function runCommand(
+  command: readonly string[],
+  env: Readonly<Record<string, string>> = {},
+): Promise<Measurement> {
   const child = spawn('/usr/bin/python3', [WAIT4, '3', ...command], {
     env: { ...process.env, ...env },
     stdio: ['ignore', 'ignore', 'pipe', 'pipe'],
@@ -32,8 +38,37 @@ export async function runOnce({ name, command, env = {} }: Program): Promise<Mea
   const report = text(child.stdio[3] as NodeJS.ReadableStream)
   await once(child, 'close')
   const { code, ...measurement } = JSON.parse((await report) || '{ "code": "nothing" }')
-  if (code !== 0) throw new Error(`${name} ended with ${code}: ${command.join(' ')}\n${await said}`)
+  if (code !== 0) throw new Error(`this ended with ${code}: ${command.join(' ')}\n${await said}`)
   return measurement
+}
+
+const LOADER = fileURLToPath(new URL('../scripts/typescript.mjs', import.meta.url))
+const SERVICE = fileURLToPath(new URL('service.ts', import.meta.url))
+
+/** A service that does one job over and over, beginning with its first run. */
+export function inService(job: ServiceJob, env: Readonly<Record<string, string>> = {}): Pick<Program, 'run' | 'stop'> {
+  let service: ReturnType<typeof start> | undefined
+  const start = () => {
+    const child = spawn(process.execPath, ['--import', LOADER, SERVICE], {
+      env: { ...process.env, ...env },
+      stdio: ['pipe', 'pipe', 'inherit'],
+    })
+    return { child, answers: createInterface(child.stdout)[Symbol.asyncIterator]() }
+  }
+  return {
+    async run() {
+      service ??= start()
+      service.child.stdin.write(`${JSON.stringify(job)}\n`)
+      const { value, done } = await service.answers.next()
+      if (done) throw new Error(`the service ended: ${JSON.stringify(job)}`)
+      return JSON.parse(value) as Measurement
+    },
+    async stop() {
+      if (service === undefined) return
+      service.child.stdin.end()
+      await once(service.child, 'close')
+    },
+  }
 }
 
 /**
@@ -42,14 +77,18 @@ export async function runOnce({ name, command, env = {} }: Program): Promise<Mea
  */
 export async function runByTurns(programs: readonly Program[], rounds: number): Promise<Map<string, Measurement[]>> {
   const runs = new Map<string, Measurement[]>(programs.map(({ name }) => [name, []]))
-  for (let round = 0; round <= rounds; round++) {
-    for (const program of round % 2 === 0 ? programs : programs.toReversed()) {
-      const measurement = await runOnce(program)
-      if (round > 0) runs.get(program.name)?.push(measurement)
-      await program.cleanUp()
+  try {
+    for (let round = 0; round <= rounds; round++) {
+      for (const program of round % 2 === 0 ? programs : programs.toReversed()) {
+        const measurement = await program.run()
+        if (round > 0) runs.get(program.name)?.push(measurement)
+        await program.cleanUp()
+      }
     }
+    return runs
+  } finally {
+    for (const program of programs) await program.stop?.()
   }
-  return runs
 }
 
 export interface Spread {
