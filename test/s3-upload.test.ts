@@ -554,6 +554,16 @@ describe('clientFromEnvironment', () => {
     expect((await bucket.get('environment')).equals(disk)).toBe(true)
   })
 
+  it('takes everything from the environment that it is given', async () => {
+    const client = await clientFromEnvironment(bucket.environment())
+    expect((await upload(bucket, 'given', { target: { client } })).location).toBe('s3://exports/given')
+    const temporary = { ...bucket.environment(), AWS_SESSION_TOKEN: 'while it lasts' }
+    const { credentials } = (await clientFromEnvironment(temporary)).config
+    expect(await credentials()).toMatchObject({ sessionToken: 'while it lasts' })
+    const profile = await clientFromEnvironment({ ...temporary, AWS_PROFILE: 'nobody', AWS_REGION: 'x' })
+    await expect(profile.config.credentials()).rejects.toThrow('Could not load credentials')
+  })
+
   it('gives up a request that takes too long', async () => {
     const client = await clientFromEnvironment({ AWS_REGION: 'eu-north-1' })
     const { requestTimeout, throwOnRequestTimeout, socketTimeout } = await handlerOptions(client)

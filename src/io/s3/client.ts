@@ -16,9 +16,13 @@ export async function clientFromEnvironment(environment: NodeJS.ProcessEnv = pro
   const elsewhere = endpoint !== undefined && !hostOf(endpoint).endsWith('.amazonaws.com')
   const region = environment.AWS_REGION ?? environment.AWS_DEFAULT_REGION ?? (elsewhere ? 'us-east-1' : undefined)
   const agent = { keepAlive: true, maxSockets: 64 }
+  const { AWS_PROFILE: profile } = environment
+  const credentials = profile === undefined ? keysOf(environment) : undefined
   const client = new S3Client({
     ...(endpoint !== undefined && { endpoint }),
     ...(region !== undefined && { region }),
+    ...(profile !== undefined && { profile }),
+    ...(credentials !== undefined && { credentials }),
     forcePathStyle: elsewhere,
     followRegionRedirects: true,
     requestChecksumCalculation: 'WHEN_REQUIRED',
@@ -34,6 +38,13 @@ export async function clientFromEnvironment(environment: NodeJS.ProcessEnv = pro
   })
   rememberRegion(client)
   return client
+}
+
+/** Keys that lie in the environment; without them, the SDK looks wherever else it knows. */
+function keysOf(environment: NodeJS.ProcessEnv) {
+  const { AWS_ACCESS_KEY_ID: accessKeyId, AWS_SECRET_ACCESS_KEY: secretAccessKey, AWS_SESSION_TOKEN } = environment
+  if (!accessKeyId || !secretAccessKey) return undefined
+  return { accessKeyId, secretAccessKey, ...(AWS_SESSION_TOKEN && { sessionToken: AWS_SESSION_TOKEN }) }
 }
 
 /** The SDK follows a redirect to a bucket's region anew for each request; bodies would be sent twice. */
