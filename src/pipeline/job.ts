@@ -7,6 +7,8 @@ import type { WorkWindow } from './transfer/window.ts'
 export interface Job<L extends Layout = Layout> {
   readonly image: DiskImage
   readonly layout: L
+  /** Zeros that the source stores are stored by the target too. */
+  readonly keepZeros: boolean
   readonly pool: Pool
   readonly meter: ProgressMeter
   readonly signal: AbortSignal | undefined

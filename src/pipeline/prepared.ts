@@ -112,7 +112,7 @@ export async function planConversion(conversion: Conversion, image: DiskImage, s
   const found = await survey(image, pool, meter, { unitSize, keepZeros, signal })
   const seed = await seedOf(image, found, { to, writerOptions })
   const layout = writer.plan({ virtualSize, units: found.units, seed }, writerOptions)
-  return { source, job: { image, layout, pool, meter, signal }, to, ...found, seed, close }
+  return { source, job: { image, layout, keepZeros, pool, meter, signal }, to, ...found, seed, close }
 }
 
 /** Moves what there is, as planned. */

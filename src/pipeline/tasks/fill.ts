@@ -1,10 +1,21 @@
 import { writeSync } from 'node:fs'
 import { crc32c, crc32cOfZeros } from '../../bytes/crc32c.ts'
+import { alignUp, KiB } from '../../bytes/units.ts'
 import { unpackExactly } from '../../bytes/unpack.ts'
+import { isZero } from '../../bytes/zeros.ts'
 import type { Codec } from '../../formats/format.ts'
 import { targetFailed } from '../../io/target-error.ts'
 import { type HostReader, hostReader } from './host-reader.ts'
-import { type FillResult, type FillTask, OP_WIDTH, Op, OpKind, SEGMENT_WIDTH, STEP_WIDTH } from './tasks.ts'
+import {
+  type FileOutput,
+  type FillResult,
+  type FillTask,
+  OP_WIDTH,
+  Op,
+  OpKind,
+  SEGMENT_WIDTH,
+  STEP_WIDTH,
+} from './tasks.ts'
 
 /** Packed units that lie together are read together, up to this many bytes. */
 const MAX_GROUP = 4 * 1024 * 1024
@@ -17,6 +28,7 @@ export function fill(task: FillTask): FillResult {
   const { start, end, segments, steps, output } = task
   const reader = hostReader(task.input)
   const buffer = 'buffer' in output ? Buffer.from(output.buffer) : ownBuffer(output.stepSize)
+  const write = 'fd' in output && output.keepZeros ? writeAll : writeData
   const made = new MadeRun(start)
   let op = 0
   let row = 0
@@ -28,7 +40,7 @@ export function fill(task: FillTask): FillResult {
       const [from = 0, length = 0, target = 0] = segments.subarray(row, row + SEGMENT_WIDTH)
       const bytes = buffer.subarray(from, from + length)
       made.add(target, bytes)
-      if ('fd' in output) writeAll(output, bytes, target)
+      if ('fd' in output) write(output, bytes, target)
     }
     op = opsEnd
   }
@@ -60,7 +72,24 @@ function ownBuffer(length: number): Buffer {
   return scratch
 }
 
-function writeAll({ fd, name }: { fd: number; name: string }, bytes: Buffer, target: number): void {
+/** A run of zeros at least so long becomes a hole: what file systems store is pages of this size. */
+const HOLE = 4 * KiB
+
+/** Writes what is not zero. Blocks are counted from the file's start, as the file system counts them. */
+function writeData(output: FileOutput, bytes: Buffer, target: number): void {
+  let from = 0
+  for (let at = 0; at < bytes.length; ) {
+    const end = Math.min(bytes.length, alignUp(target + at + 1, HOLE) - target)
+    if (isZero(bytes, at, end)) {
+      writeAll(output, bytes.subarray(from, at), target + from)
+      from = end
+    }
+    at = end
+  }
+  writeAll(output, bytes.subarray(from), target + from)
+}
+
+function writeAll({ fd, name }: FileOutput, bytes: Buffer, target: number): void {
   try {
     for (let done = 0; done < bytes.length; ) done += writeSync(fd, bytes, done, bytes.length - done, target + done)
   } catch (cause) {

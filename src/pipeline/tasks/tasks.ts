@@ -55,9 +55,16 @@ export interface FillTask {
   readonly segments: Float64Array
   readonly steps: Float64Array
   /** Hand the bytes over in this memory, in one step; or write each step's to this descriptor. */
-  readonly output:
-    | { readonly buffer: SharedArrayBuffer }
-    | { readonly fd: number; readonly name: string; readonly stepSize: number }
+  readonly output: { readonly buffer: SharedArrayBuffer } | FileOutput
+}
+
+/** A new file: what nobody writes to it reads as zeros. */
+export interface FileOutput {
+  readonly fd: number
+  readonly name: string
+  readonly stepSize: number
+  /** Written zeros are written again; otherwise they become holes. */
+  readonly keepZeros: boolean
 }
 
 export interface FillResult {

@@ -36,7 +36,7 @@ async function transferPositioned(job: Job<ExactLayout>, sink: PositionedSink): 
   const chunkSize = keepSmall ? SMALL_CHUNK_SIZE : CHUNK_SIZE
   // A packed unit that two steps share is unpacked by both.
   const stepSize = Math.max(STEP_SIZE, ...(job.image.codecs ?? []).map(({ unitSize }) => unitSize))
-  const output = { fd: sink.fd, name: sink.name, stepSize }
+  const output = { fd: sink.fd, name: sink.name, stepSize, keepZeros: job.keepZeros }
   const plans = fillPlans(job.image, job.layout, { chunkSize, stepSize, sparse: true })
   await forEachPlan(plans, window, signal, async (plan) => {
     const turn = checksums.turn(plan)
