@@ -4,6 +4,7 @@ import { crc32c } from '../bytes/crc32c.ts'
 import { formatSize, MiB } from '../bytes/units.ts'
 import { hasNativeZstd } from '../bytes/zstd.ts'
 import { clientFromEnvironment, crc32cBackend, DiskferryError } from '../index.ts'
+import { findsHoles } from '../io/file-holes.ts'
 import { tryStore } from '../io/s3/capabilities.ts'
 import { defaultThreads } from '../pipeline/pool.ts'
 import { ExitCode } from './exit-codes.ts'
@@ -19,7 +20,7 @@ export function addDoctorCommand(program: Command): void {
     .command('doctor')
     .summary('say what this machine, and a store, are good for')
     .description(
-      'Looks at what conversions depend on: Node.js, checksums, threads, zstd. With s3://bucket, tries out an upload there: a ' +
+      'Looks at what conversions depend on: Node.js, checksums, threads, zstd, holes in files. With s3://bucket, tries out an upload there: a ' +
         'few bytes are written, and removed.',
     )
     .argument('[store]', 's3://bucket, or s3://bucket/prefix')
@@ -38,7 +39,7 @@ interface Finding {
 }
 
 async function runDoctor(store: string | undefined, { json }: { json?: boolean }): Promise<void> {
-  const findings = [nodeVersion(), checksums(), threads(), zstd(), ...(store === undefined ? [] : await storeAt(store))]
+  const findings = [nodeVersion(), checksums(), threads(), zstd(), await holes(), ...(store === undefined ? [] : await storeAt(store))]
   if (json) printJson(findings)
   else for (const finding of findings) print(finding)
   if (findings.some(({ name, ok }) => name === 'Node.js' && !ok)) process.exitCode = ExitCode.failure
@@ -94,6 +95,12 @@ function zstd(): Finding {
     found,
     remedy: 'Node.js 22.15 and newer have it built in, which is faster',
   }
+}
+
+async function holes(): Promise<Finding> {
+  const ok = await findsHoles()
+  const remedy = 'npm install koffi, on Linux: sparse raw disks and fixed VHDs are read without their holes then'
+  return { name: 'holes in files', ok, found: ok ? 'found' : 'read as zeros', remedy }
 }
 
 async function storeAt(address: string): Promise<Finding[]> {

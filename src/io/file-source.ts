@@ -2,8 +2,12 @@ import type { BigIntStats } from 'node:fs'
 import { type FileHandle, open, readFile } from 'node:fs/promises'
 import { DiskferryError } from '../bytes/errors.ts'
 import { SECTOR } from '../bytes/units.ts'
+import { dataRuns } from './file-holes.ts'
 import { readFailed, type Source } from './source.ts'
 import { systemErrorName } from './system-error.ts'
+
+/** What `st_blocks` counts in (stat(2)). */
+const STAT_BLOCK = 512n
 
 /**
  * Opens a regular file or a block device for reading.
@@ -20,6 +24,7 @@ export async function fileSource(path: string): Promise<Source> {
       // What is written to a device changes no time of its.
       ...(opened.isFile() && { version: `${opened.dev}-${opened.ino}-${size}-${opened.mtimeNs}` }),
       files: [{ fd: handle.fd, name: path, base: 0, length: size }],
+      ...(isSparse(opened) && { dataRuns: (start, end) => dataRuns(handle.fd, start, end) }),
       read: (offset, length) =>
         readUpTo(handle, offset, length).catch((cause) => Promise.reject(readFailed(path, offset, cause))),
       assertUnchanged: async () => assertSame(path, opened, await handle.stat({ bigint: true })),
@@ -29,6 +34,11 @@ export async function fileSource(path: string): Promise<Source> {
     await handle.close()
     throw error
   }
+}
+
+/** Stores less than its size. A device has no blocks of its own. */
+function isSparse(stats: BigIntStats): boolean {
+  return stats.isFile() && stats.blocks * STAT_BLOCK < stats.size
 }
 
 async function openForReading(path: string): Promise<FileHandle> {

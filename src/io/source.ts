@@ -20,6 +20,11 @@ export interface Source {
   /** The `length` bytes at `offset`; the pipeline asks only for bytes inside `size`. The bytes stay the source's. */
   read(offset: number, length: number): Promise<Uint8Array> | Uint8Array
   /**
+   * Where holes are known: runs `[from, to]` of the bytes `start` to `end` that are not holes, ascending. What lies between
+   * reads as zeros, and need not be read.
+   */
+  dataRuns?(start: number, end: number): AsyncIterable<readonly [from: number, to: number]>
+  /**
    * Where a read may cost a request: the same source, of which so many more are made at most. A read that would take one
    * more rejects with `OutOfRequests`.
    */

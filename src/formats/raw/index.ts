@@ -1,6 +1,6 @@
 import { DiskferryError } from '../../bytes/errors.ts'
 import { alignUp, SECTOR } from '../../bytes/units.ts'
-import { ExtentCollector, Kind } from '../extents.ts'
+import { flatExtents } from '../flat-extents.ts'
 import type { DiskImage, ExactLayout, ImageFormat, ImageReader, ImageWriter } from '../format.ts'
 import { openStream } from './stream.ts'
 
@@ -11,11 +11,7 @@ const reader: ImageReader = {
       source,
       virtualSize: source.size,
       facts: { variant: 'raw', features: [], warnings: [], details: {} },
-      async *extents(start = 0, end = source.size) {
-        const extents = new ExtentCollector(start, end)
-        extents.add(0, source.size, Kind.stored, 0)
-        yield extents.take()
-      },
+      extents: (start, end) => flatExtents(source, source.size, start, end),
     }
   },
 }

@@ -4,6 +4,7 @@ import { formatSize, isPowerOfTwo, SECTOR } from '../../bytes/units.ts'
 import { isZero } from '../../bytes/zeros.ts'
 import { readClipped, readExactly, type Source } from '../../io/source.ts'
 import { ExtentCollector, type ExtentRows, Kind } from '../extents.ts'
+import { flatExtents } from '../flat-extents.ts'
 import type { DiskImage, ImageFacts } from '../format.ts'
 import { assertSupportedVersion, diskSize, type FoundFooter, readFooter } from './footer.ts'
 import {
@@ -54,11 +55,7 @@ function openFixed(source: Source, found: FoundFooter): DiskImage {
     source,
     virtualSize,
     facts: facts('fixed', found, {}),
-    async *extents(start = 0, end = virtualSize) {
-      const extents = new ExtentCollector(start, end)
-      extents.add(0, virtualSize, Kind.stored, 0)
-      yield extents.take()
-    },
+    extents: (start, end) => flatExtents(source, virtualSize, start, end),
   }
 }
 

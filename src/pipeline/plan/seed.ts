@@ -9,10 +9,10 @@ import type { Survey } from './survey.ts'
  * or other options, give others. Hashes what is cheap to read: the source's first and last bytes, and which of its
  * units hold data.
  */
-export async function seedOf(image: DiskImage, { units, dataBytes }: Survey, asked: unknown): Promise<Uint8Array> {
+export async function seedOf(image: DiskImage, { units }: Survey, asked: unknown): Promise<Uint8Array> {
   const { source, format, virtualSize } = image
   const hash = createHash('sha256')
-  hash.update(JSON.stringify({ format, virtualSize, size: source.size, dataBytes, unitSize: units.unitSize, asked }))
+  hash.update(JSON.stringify({ format, virtualSize, size: source.size, unitSize: units.unitSize, asked }))
   hash.update(await readClipped(source, 0, PROBE_HEAD))
   hash.update(await readClipped(source, Math.max(0, source.size - PROBE_TAIL), PROBE_TAIL))
   hash.update(units.bits)
