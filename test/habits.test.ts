@@ -136,6 +136,7 @@ describe('doctor', () => {
       '/s on one thread',
       'threads',
       'zstd',
+      'ok    holes in files     found',
     ])
       expect(stdout.toString()).toContain(words)
   })

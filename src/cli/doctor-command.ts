@@ -39,7 +39,14 @@ interface Finding {
 }
 
 async function runDoctor(store: string | undefined, { json }: { json?: boolean }): Promise<void> {
-  const findings = [nodeVersion(), checksums(), threads(), zstd(), await holes(), ...(store === undefined ? [] : await storeAt(store))]
+  const findings = [
+    nodeVersion(),
+    checksums(),
+    threads(),
+    zstd(),
+    await holes(),
+    ...(store === undefined ? [] : await storeAt(store)),
+  ]
   if (json) printJson(findings)
   else for (const finding of findings) print(finding)
   if (findings.some(({ name, ok }) => name === 'Node.js' && !ok)) process.exitCode = ExitCode.failure
