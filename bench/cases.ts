@@ -2,7 +2,7 @@ import { rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { BenchImage, Variant } from './images.ts'
 import { inService, type Program, runCommand } from './measure.ts'
-import { awsCopy, diskferry, inTurn, PIGZ_LEVEL_1, QEMU_FAST, qemuImg, sdkUpload } from './peers.ts'
+import { awsCopy, awsFetch, diskferry, inTurn, PIGZ_LEVEL_1, QEMU_FAST, qemuImg, sdkUpload } from './peers.ts'
 import type { ServiceJob } from './service.ts'
 import type { Store } from './stores.ts'
 
@@ -99,6 +99,14 @@ export const cases: readonly BenchCase[] = [
     target: 0.4,
     programs: intoStore,
   },
+  {
+    name: 's3-s3',
+    title: 'qcow2 in Swift to VHD in Swift',
+    image: 'qcow2',
+    store: 'swift',
+    slow: true,
+    programs: withinStore,
+  },
 ]
 
 /** A job into a file, beside qemu-img as it is and as it is fastest. */
@@ -179,5 +187,37 @@ function intoStore({ file }: BenchImage, { folder, store }: Place): Program[] {
     },
     peer('aws s3 cp', awsCopy(between, bucket, 'peer.vhd')),
     peer('lib-storage Upload', sdkUpload(between, bucket, 'peer.vhd')),
+  ]
+}
+
+/** From one object to another. The peers fetch a file, convert it into another, and upload that. */
+function withinStore({ file }: BenchImage, { folder, store }: Place): Program[] {
+  if (store === undefined) throw new Error('this case needs a store')
+  const { env, bucket } = store
+  const key = 'source.qcow2'
+  let uploaded: Promise<unknown> | undefined
+  const program = (name: string, target: string, run: Program['run']): Program => ({
+    name,
+    async run() {
+      uploaded ??= runCommand(awsCopy(file, bucket, key), env)
+      await uploaded
+      return run()
+    },
+    cleanUp: () => store.remove(target),
+  })
+  const [fetched, between] = [join(folder, 'fetched.qcow2'), join(folder, 'between.vhd')]
+  const commands = [
+    awsFetch(bucket, key, fetched),
+    qemuImg(fetched, between, 'vhd', QEMU_FAST),
+    awsCopy(between, bucket, 'peer.vhd'),
+    ['rm', fetched, between],
+  ]
+  const served = inService({ source: { bucket, key }, to: 'vhd', target: { bucket, key: 'served.vhd' } }, env)
+  return [
+    program('diskferry', 'ours.vhd', () =>
+      runCommand(diskferry(`s3://${bucket}/${key}`, `s3://${bucket}/ours.vhd`, 'vhd'), env),
+    ),
+    { ...program(IN_SERVICE, 'served.vhd', served.run), ...(served.stop && { stop: served.stop }) },
+    program('aws s3 cp, qemu-img -m 16 -W, aws s3 cp', 'peer.vhd', () => runCommand(inTurn(...commands), env)),
   ]
 }

@@ -25,6 +25,10 @@ export function awsCopy(file: string, bucket: string, key: string): string[] {
   return ['aws', 's3', 'cp', '--quiet', file, `s3://${bucket}/${key}`]
 }
 
+export function awsFetch(bucket: string, key: string, file: string): string[] {
+  return ['aws', 's3', 'cp', '--quiet', `s3://${bucket}/${key}`, file]
+}
+
 export function sdkUpload(file: string, bucket: string, key: string): string[] {
   return [process.execPath, UPLOAD, file, bucket, key]
 }

@@ -1,5 +1,5 @@
 import { createInterface } from 'node:readline'
-import { type ConvertOptions, clientFromEnvironment, convert, createPool, s3Target } from 'diskferry'
+import { type ConvertOptions, clientFromEnvironment, convert, createPool, s3Source, s3Target } from 'diskferry'
 import type { Measurement } from './measure.ts'
 
 /*
@@ -8,8 +8,14 @@ import type { Measurement } from './measure.ts'
  */
 
 export interface ServiceJob extends Pick<ConvertOptions, 'from' | 'to' | 'options'> {
-  readonly source: string
-  readonly target: string | { readonly bucket: string; readonly key: string }
+  readonly source: string | ServiceObject
+  readonly target: string | ServiceObject
+}
+
+/** In the store that the environment names. */
+interface ServiceObject {
+  readonly bucket: string
+  readonly key: string
 }
 
 const pool = createPool()
@@ -21,11 +27,13 @@ for await (const line of createInterface(process.stdin)) {
 client.destroy()
 await pool.close()
 
-async function measure({ target, ...job }: ServiceJob): Promise<Measurement> {
+async function measure({ source, target, ...job }: ServiceJob): Promise<Measurement> {
   const started = performance.now()
   const cpu = process.cpuUsage()
   const where = typeof target === 'string' ? target : s3Target({ client, ...target })
-  await convert({ ...job, target: where, pool } as ConvertOptions)
+  const opened = typeof source === 'string' ? undefined : await s3Source({ client, ...source })
+  await convert({ ...job, source: opened ?? source, target: where, pool } as ConvertOptions)
+  await opened?.close?.()
   const { user, system } = process.cpuUsage(cpu)
   return {
     seconds: (performance.now() - started) / 1000,
