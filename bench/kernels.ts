@@ -14,7 +14,8 @@ import { openImage } from '../src/formats/registry.ts'
 import { vhd } from '../src/formats/vhd/index.ts'
 import { memorySource, type Source } from '../src/io/source.ts'
 import { fillPlans } from '../src/pipeline/plan/plans.ts'
-import { taskInput } from '../src/pipeline/plan/stage.ts'
+import { withInput } from '../src/pipeline/plan/stage.ts'
+import { createPool } from '../src/pipeline/pool.ts'
 import { fill } from '../src/pipeline/tasks/fill.ts'
 import type { FillTask } from '../src/pipeline/tasks/tasks.ts'
 
@@ -134,7 +135,7 @@ async function makeFillTask(): Promise<FillTask> {
   ) as ExactLayout
   for await (const plan of fillPlans(image, layout, { chunkSize: MiB, sparse: false })) {
     const { runs, dataBytes: _, ...task } = plan
-    const input = await taskInput(image.source, runs)
+    const input = await withInput({ image, pool: createPool({ threads: 0 }) }, runs, async (staged) => staged)
     return { ...task, input, codecs: [], output: { buffer: new SharedArrayBuffer(MiB) } }
   }
   throw new Error('nothing to fill')

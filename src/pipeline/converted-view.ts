@@ -5,7 +5,7 @@ import type { WriterOptions } from '../formats/registry.ts'
 import type { Source } from '../io/source.ts'
 import { ExtentCursor } from './plan/extent-cursor.ts'
 import { type FillPlan, FillPlanner } from './plan/fill-plan.ts'
-import { taskInput } from './plan/stage.ts'
+import { withInput } from './plan/stage.ts'
 import { type PlanOptions, planTarget } from './plan-target.ts'
 import type { Planned } from './prepared.ts'
 
@@ -115,8 +115,9 @@ async function make({ job }: Planned, plan: FillPlan): Promise<Uint8Array> {
   const { image, pool } = job
   const { start, end, ops, literals, segments, steps, madeBytes, runs } = plan
   const buffer = new SharedArrayBuffer(madeBytes)
-  const input = await taskInput(image.source, runs)
   const codecs = image.codecs ?? []
-  await pool.run('fill', { input, codecs, start, end, ops, literals, segments, steps, output: { buffer } })
+  await withInput({ image, pool }, runs, (input) =>
+    pool.run('fill', { input, codecs, start, end, ops, literals, segments, steps, output: { buffer } }),
+  )
   return Buffer.from(buffer)
 }

@@ -14,14 +14,14 @@ export interface RemoteOptions extends Partial<RetryPolicy> {
   signal?: AbortSignal | undefined
   /** Requests at once. Default 6. */
   connections?: number | undefined
-  /** Memory for what was read and read ahead, beside what is on its way. Default 32 MiB. */
+  /** Memory for what was read and read ahead, beside what is on its way. Default 16 MiB. */
   cacheSize?: number | undefined
 }
 
 /** Headers, tables and often the whole of a small image: most formats begin with what they are. */
 const HEAD = MiB
 const DEFAULT_CONNECTIONS = 6
-const DEFAULT_CACHE = 32 * MiB
+const DEFAULT_CACHE = 16 * MiB
 
 /**
  * An object in another place, by ranged GETs alone: the first one's answer tells size and version, and from then on the

@@ -3,7 +3,7 @@ import { forEachPlan } from '../job.ts'
 import { withImage, withPool } from '../opened-image.ts'
 import type { FillPlan } from '../plan/fill-plan.ts'
 import { packPlans } from '../plan/plans.ts'
-import { taskInput } from '../plan/stage.ts'
+import { type StagedWork, withInput } from '../plan/stage.ts'
 import { survey } from '../plan/survey.ts'
 import type { Pool, PoolOptions } from '../pool.ts'
 import { type ProgressListener, ProgressMeter } from '../progress.ts'
@@ -61,8 +61,9 @@ export async function digestContent(
   await forEachPlan(packPlans(image, { units }), window, signal, ({ units: blocks, fill }) =>
     window.start(async () => {
       const before = turn
-      const read = guestRead(image, fill)
-      const hashed = read.then((task) => pool.run('digest', { ...task, blockSize: DIGEST_BLOCK }))
+      const hashed = withGuest({ image, pool, window }, fill, (read) =>
+        pool.run('digest', { ...read, blockSize: DIGEST_BLOCK }),
+      )
       turn = hashed.then(async (result) => {
         await before
         addLeaves(content, blocks, result)
@@ -81,7 +82,9 @@ function addLeaves(content: ContentDigest, blocks: Float64Array, { leaves, zero 
   }
 }
 
-export async function guestRead(image: DiskImage, { ops, literals, runs, madeBytes }: FillPlan): Promise<GuestRead> {
-  const input = await taskInput(image.source, runs)
-  return { input, codecs: image.codecs ?? [], ops, literals, madeBytes }
+/** Gives a task the guest bytes of a plan to read, for as long as it runs. */
+export function withGuest<T>(work: StagedWork, plan: FillPlan, use: (read: GuestRead) => Promise<T>): Promise<T> {
+  const { ops, literals, runs, madeBytes } = plan
+  const codecs = work.image.codecs ?? []
+  return withInput(work, runs, (input) => use({ input, codecs, ops, literals, madeBytes }))
 }

@@ -9,7 +9,7 @@ import { ProgressMeter } from '../progress.ts'
 import type { ImageInput } from '../source-input.ts'
 import { WorkWindow } from '../transfer/window.ts'
 import { DIGEST_BLOCK } from './content-digest.ts'
-import { guestRead, type ReadOptions } from './digest-image.ts'
+import { type ReadOptions, withGuest } from './digest-image.ts'
 
 export interface VerifyOptions extends ReadOptions {
   /** One disk may be longer, as long as it goes on with zeros: some formats round sizes up. Default false. */
@@ -68,9 +68,11 @@ async function firstDifference(
   meter.begin('transfer', dataBytes)
   await forEachPlan(pairs(first, second, units, found), window, signal, ([one, other]) =>
     window.start(async () => {
-      const [a, b] = await Promise.all([guestRead(first, one.fill), guestRead(second, other.fill)])
-      const codecs = [...a.codecs, ...b.codecs]
-      const { differsAt } = await pool.run('compare', { codecs, first: a, second: b })
+      const { differsAt } = await withGuest({ image: first, pool, window }, one.fill, (a) =>
+        withGuest({ image: second, pool, window }, other.fill, (b) =>
+          pool.run('compare', { codecs: [...a.codecs, ...b.codecs], first: a, second: b }),
+        ),
+      )
       if (differsAt !== undefined) found.at = Math.min(found.at, guestOffset(one.units, differsAt))
       meter.add(one.fill.dataBytes + other.fill.dataBytes)
     }),

@@ -1,5 +1,10 @@
+import { alignUp, MiB } from '../../bytes/units.ts'
+import type { DiskImage } from '../../formats/format.ts'
+import { Limiter } from '../../io/remote/limiter.ts'
 import { reachOf, readExactly, type Source } from '../../io/source.ts'
+import type { Pool } from '../pool.ts'
 import { STAGED_WIDTH, type StagedInput, type TaskInput } from '../tasks/tasks.ts'
+import type { WorkWindow } from '../transfer/window.ts'
 
 /** Collects the runs of the source that a task needs; runs that follow one another or overlap become one. */
 export class RunCollector {
@@ -25,12 +30,63 @@ export class RunCollector {
 }
 
 /**
- * How a task gets at the source: from files, or from bytes read here and now, since a source of the caller's own lives
- * on this thread only.
+ * Gives a task its way to the source, for as long as it runs: files, or bytes read here and now, since a source of the
+ * caller's own lives on this thread only. No more of these are held than keep the pool busy.
  */
-export async function taskInput(source: Source, runs: Float64Array): Promise<TaskInput> {
-  if (source.files !== undefined && endOf(runs) <= reachOf(source.files)) return { files: source.files }
-  return stageRuns(source, runs)
+export async function withInput<T>(
+  { image, pool, window }: StagedWork,
+  runs: Float64Array,
+  use: (input: TaskInput) => Promise<T>,
+): Promise<T> {
+  const { files } = image.source
+  if (files !== undefined && endOf(runs) <= reachOf(files)) return use({ files })
+  const area = areas.get(image) ?? new StagingArea(pool.threads + 2)
+  areas.set(image, area)
+  return area.with(lengthOf(runs), async (memory) => {
+    window?.throwIfStopped()
+    return use(await stageRuns(image.source, runs, memory))
+  })
+}
+
+/** What a task belongs to. */
+export interface StagedWork {
+  readonly image: DiskImage
+  readonly pool: Pool
+  /** Once it is stopped, nothing more is read for what waits. */
+  readonly window?: Pick<WorkWindow<unknown>, 'throwIfStopped'>
+}
+
+const areas = new WeakMap<DiskImage, StagingArea>()
+
+/**
+ * Memory for staged bytes, used again by the next task: a thread lets go of what it was shown only when its own collector
+ * runs, which with so little to do it hardly ever does.
+ */
+class StagingArea {
+  readonly #free: SharedArrayBuffer[] = []
+  readonly #limiter: Limiter
+
+  constructor(tasks: number) {
+    this.#limiter = new Limiter(tasks)
+  }
+
+  with<T>(length: number, use: (memory: SharedArrayBuffer) => Promise<T>): Promise<T> {
+    return this.#limiter.run(async () => {
+      const memory = this.#take(length)
+      try {
+        return await use(memory)
+      } finally {
+        this.#free.push(memory)
+      }
+    })
+  }
+
+  /** What is free and large enough; what is too small makes way for what is not. */
+  #take(length: number): SharedArrayBuffer {
+    const index = this.#free.findIndex(({ byteLength }) => byteLength >= length)
+    const [found] = this.#free.splice(Math.max(index, 0), 1)
+    return index >= 0 && found !== undefined ? found : new SharedArrayBuffer(alignUp(length, MiB))
+  }
 }
 
 function endOf(runs: Float64Array): number {
@@ -41,10 +97,14 @@ function endOf(runs: Float64Array): number {
   return end
 }
 
-async function stageRuns(source: Source, runs: Float64Array): Promise<StagedInput> {
+function lengthOf(runs: Float64Array): number {
   let total = 0
   for (let row = 0; row < runs.length; row += STAGED_WIDTH) total += runs[row + 1] as number
-  const bytes = new Uint8Array(new SharedArrayBuffer(total))
+  return total
+}
+
+async function stageRuns(source: Source, runs: Float64Array, into: SharedArrayBuffer): Promise<StagedInput> {
+  const bytes = new Uint8Array(into)
   let at = 0
   for (let row = 0; row < runs.length; row += STAGED_WIDTH) {
     const [host = 0, length = 0] = runs.subarray(row, row + STAGED_WIDTH)

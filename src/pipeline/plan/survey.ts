@@ -6,7 +6,7 @@ import { isAllFiles } from '../../io/source.ts'
 import type { Pool } from '../pool.ts'
 import type { ProgressMeter } from '../progress.ts'
 import { WorkWindow } from '../transfer/window.ts'
-import { RunCollector, taskInput } from './stage.ts'
+import { RunCollector, withInput } from './stage.ts'
 
 /** What there is to move, known before the first byte is made. */
 export interface Survey {
@@ -48,14 +48,10 @@ export async function survey(
 
   const scanBatch = (batch: Float64Array, runs: Float64Array, guestBytes: number) =>
     window.start(async () => {
-      const input = await taskInput(image.source, runs)
-
-      const { units: found } = await pool.run('scan', {
-        input,
-        codecs: image.codecs ?? [],
-        unitSize: units.unitSize,
-        extents: batch,
-      })
+      const codecs = image.codecs ?? []
+      const { units: found } = await withInput({ image, pool, window }, runs, (input) =>
+        pool.run('scan', { input, codecs, unitSize: units.unitSize, extents: batch }),
+      )
       for (const unit of found) if (unit < units.length) units.add(unit)
       meter.add(guestBytes)
     })

@@ -5,7 +5,7 @@ import { frames } from '../../formats/frames.ts'
 import type { Sink, Summary } from '../../io/sink.ts'
 import { forEachPlan, type Job } from '../job.ts'
 import { batchUnits, type PackPlan, packPlans, violated } from '../plan/plans.ts'
-import { taskInput } from '../plan/stage.ts'
+import { type StagedWork, withInput } from '../plan/stage.ts'
 import type { PackResult } from '../tasks/tasks.ts'
 import { outputTo } from './output.ts'
 import { WorkWindow } from './window.ts'
@@ -35,7 +35,7 @@ export async function transferPacked(job: Job<PackedLayout>, sink: Sink): Promis
       slot.buffer ??= new SharedArrayBuffer(slotSize(layout))
       const { buffer } = slot
       const before = turn
-      const packed = packTask(job, plan, buffer).then((task) => pool.run('pack', task))
+      const packed = runPack({ ...job, window }, plan, buffer)
       turn = packed.then(async (result) => {
         await before
         await deliver(result, buffer)
@@ -62,11 +62,16 @@ function slotSize(layout: PackedLayout): number {
   return batchUnits(layout) * (packBound(units.unitSize) + frames[packing.frame].overhead)
 }
 
-async function packTask({ image, layout }: Job<PackedLayout>, { units, fill }: PackPlan, buffer: SharedArrayBuffer) {
+function runPack(
+  job: Job<PackedLayout> & StagedWork,
+  { units, fill }: PackPlan,
+  buffer: SharedArrayBuffer,
+): Promise<PackResult> {
+  const { image, layout, pool } = job
   const { ops, literals, runs } = fill
-  const input = await taskInput(image.source, runs)
   const codecs = image.codecs ?? []
-  return { input, codecs, ops, literals, units, unitSize: layout.units.unitSize, packing: layout.packing, buffer }
+  const task = { codecs, ops, literals, units, unitSize: layout.units.unitSize, packing: layout.packing, buffer }
+  return withInput(job, runs, (input) => pool.run('pack', { ...task, input }))
 }
 
 /** The same units, when what they were placed in begins at `by`. */

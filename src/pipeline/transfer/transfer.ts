@@ -6,8 +6,8 @@ import { isAllFiles } from '../../io/source.ts'
 import { forEachPlan, type Job } from '../job.ts'
 import { type FillPlan, LEAST_FULL } from '../plan/fill-plan.ts'
 import { fillPlans, violated } from '../plan/plans.ts'
-import { taskInput } from '../plan/stage.ts'
-import type { FillTask } from '../tasks/tasks.ts'
+import { type StagedWork, withInput } from '../plan/stage.ts'
+import type { FillResult, FillTask } from '../tasks/tasks.ts'
 import { transferPacked } from './transfer-packed.ts'
 import { WorkWindow } from './window.ts'
 
@@ -45,7 +45,7 @@ async function transferPositioned(job: Job<ExactLayout>, sink: PositionedSink): 
       return
     }
     await window.start(async () => {
-      const { crc32c } = await pool.run('fill', await fillTask(job, plan, output))
+      const { crc32c } = await runFill({ ...job, window }, plan, output)
       turn.resolve(crc32c)
       job.meter.add(plan.dataBytes, plan.madeBytes)
     })
@@ -84,7 +84,7 @@ async function transferStream(job: Job<ExactLayout>, sink: StreamSink): Promise<
       slot.buffer ??= new SharedArrayBuffer(STREAM_CHUNK_SIZE)
       const { buffer } = slot
       const before = turn
-      const made = fillTask(job, plan, { buffer }).then((task) => pool.run('fill', task))
+      const made = runFill({ ...job, window }, plan, { buffer })
       const written = made.then(async ({ crc32c }) => {
         await before
         checksum.resolve(crc32c)
@@ -117,10 +117,12 @@ function bufferCount(threads: number, { holds, partSize = holds }: StreamSink): 
   return threads + 2 + Math.ceil(holds / (STREAM_CHUNK_SIZE * LEAST_FULL)) + partEnds
 }
 
-async function fillTask({ image }: Job<ExactLayout>, plan: FillPlan, output: FillTask['output']): Promise<FillTask> {
+function runFill(work: StagedWork, plan: FillPlan, output: FillTask['output']): Promise<FillResult> {
   const { start, end, ops, literals, segments, steps, runs } = plan
-  const input = await taskInput(image.source, runs)
-  return { input, codecs: image.codecs ?? [], start, end, ops, literals, segments, steps, output }
+  const codecs = work.image.codecs ?? []
+  return withInput(work, runs, (input) =>
+    work.pool.run('fill', { input, codecs, start, end, ops, literals, segments, steps, output }),
+  )
 }
 
 /** Joins the checksums of runs that are made in any order, in the order of the target. */

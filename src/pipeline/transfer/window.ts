@@ -76,10 +76,15 @@ export class WorkWindow<T> {
     this.#items.stop(error)
   }
 
+  /** Throws the first failure: for work that has begun and then waits for something else. */
+  throwIfStopped(): void {
+    if (this.#items.failure !== undefined) throw this.#items.failure.error
+  }
+
   /** Waits until nothing runs any more; rejects with the first failure. */
   async finish(): Promise<void> {
     while (this.#running.size > 0) await Promise.all(this.#running)
     this.#detach()
-    if (this.#items.failure !== undefined) throw this.#items.failure.error
+    this.throwIfStopped()
   }
 }
