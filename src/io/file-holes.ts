@@ -15,10 +15,14 @@ interface Seeking {
 }
 let loaded: Promise<Seeking | undefined> | undefined
 
+function seekingHere(): Promise<Seeking | undefined> {
+  loaded ??= loadSeeking()
+  return loaded
+}
+
 /** Whether holes can be found on this machine. Loads what it takes. */
 export async function findsHoles(): Promise<boolean> {
-  loaded ??= loadSeeking()
-  return (await loaded) !== undefined
+  return (await seekingHere()) !== undefined
 }
 
 /**
@@ -26,8 +30,7 @@ export async function findsHoles(): Promise<boolean> {
  * as zeros.
  */
 export async function* dataRuns(fd: number, start: number, end: number): AsyncGenerator<readonly [number, number]> {
-  loaded ??= loadSeeking()
-  const seeking = await loaded
+  const seeking = await seekingHere()
   if (seeking === undefined) return yield [start, end]
   for (let at = start; at < end; ) {
     const from = seeking.seek(fd, at, SEEK_DATA)

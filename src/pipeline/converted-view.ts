@@ -5,9 +5,9 @@ import type { WriterOptions } from '../formats/registry.ts'
 import type { Source } from '../io/source.ts'
 import { ExtentCursor } from './plan/extent-cursor.ts'
 import { type FillPlan, FillPlanner } from './plan/fill-plan.ts'
-import { withInput } from './plan/stage.ts'
 import { type PlanOptions, planTarget } from './plan-target.ts'
 import type { Planned } from './prepared.ts'
+import { runFill } from './transfer/transfer.ts'
 
 /** A converted image that is made where it is read: a source like any other. */
 export interface ConvertedView extends Source {
@@ -112,12 +112,7 @@ function regionAt(regions: readonly Region[], offset: number): number {
 }
 
 async function make({ job }: Planned, plan: FillPlan): Promise<Uint8Array> {
-  const { image, pool } = job
-  const { start, end, ops, literals, segments, steps, madeBytes, runs } = plan
-  const buffer = new SharedArrayBuffer(madeBytes)
-  const codecs = image.codecs ?? []
-  await withInput({ image, pool }, runs, (input) =>
-    pool.run('fill', { input, codecs, start, end, ops, literals, segments, steps, output: { buffer } }),
-  )
+  const buffer = new SharedArrayBuffer(plan.madeBytes)
+  await runFill(job, plan, { buffer })
   return Buffer.from(buffer)
 }

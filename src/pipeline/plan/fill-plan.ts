@@ -1,6 +1,5 @@
-import { KiB } from '../../bytes/units.ts'
 import { Kind } from '../../formats/extents.ts'
-import { OP_WIDTH, OpKind, SEGMENT_WIDTH } from '../tasks/tasks.ts'
+import { MIN_HOLE, OP_WIDTH, OpKind, SEGMENT_WIDTH } from '../tasks/tasks.ts'
 import type { Piece } from './extent-cursor.ts'
 import { RunCollector } from './stage.ts'
 
@@ -30,8 +29,6 @@ export interface FillPlanOptions {
   readonly partSize?: number | undefined
 }
 
-/** A run of zeros at least so long is left out where that is possible: file systems store pages of this size. */
-const MIN_HOLE = 4 * KiB
 /** A badly fragmented image makes many small steps: so many, and a task is large enough. */
 const MAX_OPS = 2048
 const MIN_OP_BYTES = 512

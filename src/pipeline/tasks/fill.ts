@@ -1,6 +1,6 @@
 import { writeSync } from 'node:fs'
 import { crc32c, crc32cOfZeros } from '../../bytes/crc32c.ts'
-import { alignUp, KiB } from '../../bytes/units.ts'
+import { alignUp } from '../../bytes/units.ts'
 import { unpackExactly } from '../../bytes/unpack.ts'
 import { isZero } from '../../bytes/zeros.ts'
 import type { Codec } from '../../formats/format.ts'
@@ -10,6 +10,7 @@ import {
   type FileOutput,
   type FillResult,
   type FillTask,
+  MIN_HOLE,
   OP_WIDTH,
   Op,
   OpKind,
@@ -72,14 +73,11 @@ function ownBuffer(length: number): Buffer {
   return scratch
 }
 
-/** A run of zeros at least so long becomes a hole: what file systems store is pages of this size. */
-const HOLE = 4 * KiB
-
 /** Writes what is not zero. Blocks are counted from the file's start, as the file system counts them. */
 function writeData(output: FileOutput, bytes: Buffer, target: number): void {
   let from = 0
   for (let at = 0; at < bytes.length; ) {
-    const end = Math.min(bytes.length, alignUp(target + at + 1, HOLE) - target)
+    const end = Math.min(bytes.length, alignUp(target + at + 1, MIN_HOLE) - target)
     if (isZero(bytes, at, end)) {
       writeAll(output, bytes.subarray(from, at), target + from)
       from = end

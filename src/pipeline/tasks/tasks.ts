@@ -1,3 +1,4 @@
+import { KiB } from '../../bytes/units.ts'
 import type { Codec, Packing, PlacedUnits } from '../../formats/format.ts'
 import type { SourceFile } from '../../io/source.ts'
 
@@ -57,6 +58,9 @@ export interface FillTask {
   /** Hand the bytes over in this memory, in one step; or write each step's to this descriptor. */
   readonly output: { readonly buffer: SharedArrayBuffer } | FileOutput
 }
+
+/** A run of zeros at least so long is left out where that is possible: file systems store pages of this size. */
+export const MIN_HOLE = 4 * KiB
 
 /** A new file: what nobody writes to it reads as zeros. */
 export interface FileOutput {

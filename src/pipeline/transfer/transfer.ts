@@ -117,7 +117,8 @@ function bufferCount(threads: number, { holds, partSize = holds }: StreamSink): 
   return threads + 2 + Math.ceil(holds / (STREAM_CHUNK_SIZE * LEAST_FULL)) + partEnds
 }
 
-function runFill(work: StagedWork, plan: FillPlan, output: FillTask['output']): Promise<FillResult> {
+/** Makes one plan's bytes in the pool. */
+export function runFill(work: StagedWork, plan: FillPlan, output: FillTask['output']): Promise<FillResult> {
   const { start, end, ops, literals, segments, steps, runs } = plan
   const codecs = work.image.codecs ?? []
   return withInput(work, runs, (input) =>
