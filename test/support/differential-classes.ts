@@ -1,4 +1,4 @@
-import { type Comparison, ROUNDED, type Verdict } from './differential.ts'
+import { type Comparison, ROUNDED_DOWN, ROUNDED_UP, type Verdict } from './differential.ts'
 
 /** A kind of disagreement with QEMU that is known, and why it is right to stay. */
 export interface DifferenceClass {
@@ -14,9 +14,19 @@ const all = ['qcow2', 'vhd', 'vmdk', 'vdi', 'vhdx'] as const
 
 export const differenceClasses: readonly DifferenceClass[] = [
   {
-    ...{ verdict: 'another content', formats: ['qcow2'], detail: new RegExp(ROUNDED) },
+    ...{ verdict: 'another content', formats: ['qcow2'], detail: new RegExp(ROUNDED_DOWN) },
     what: 'a disk whose size is no multiple of 512',
     why: "QEMU rounds the size down and loses the guest's last bytes; the field counts bytes, so all are given, and zeros up to the sector's end",
+  },
+  {
+    ...{ verdict: 'another content', formats: ['vdi'], detail: new RegExp(ROUNDED_UP) },
+    what: 'a disk whose size is no multiple of 512, and other bytes behind its end',
+    why: "QEMU shows the last sector as the block has it; what lies behind the disk's end is not the guest's, so zeros are given",
+  },
+  {
+    ...{ verdict: 'another content', formats: ['vhd'], detail: /bytes instead of/ },
+    what: 'two footers that are whole and say different sizes',
+    why: 'the one at the end is the footer, and the one in front its copy; QEMU takes the one in front',
   },
   {
     ...{ verdict: 'only QEMU reads it', formats: all, detail: /^truncated: / },
@@ -78,9 +88,22 @@ export const differenceClasses: readonly DifferenceClass[] = [
     why: 'the specification allows them; QEMU does not read them',
   },
   {
-    ...{ verdict: 'only we read it', formats: ['vhdx', 'vhd'], detail: /Invalid argument|invalid VPC image/ },
-    what: 'one of two copies of a structure is damaged, and the other is whole',
+    ...{
+      verdict: 'only we read it',
+      formats: ['vhdx', 'vhd'],
+      detail: /Invalid argument|invalid VPC image|Incorrect header checksum|Invalid header magic/,
+    },
+    what: 'one of two copies of a structure is damaged or names another place, and the other is whole',
     why: 'the specification keeps two for this: the whole one is taken',
+  },
+  {
+    ...{
+      verdict: 'only we read it',
+      formats: ['vhd'],
+      detail: /Max Table Entries too large|free_data_block_offset points after/,
+    },
+    what: 'a table of more entries than the disk has blocks, part of them past the end of the file',
+    why: 'only the entries of the blocks are read, and they are there',
   },
 ]
 

@@ -61,34 +61,42 @@ export async function compareMutant(
   )
   const bytes = mutate(subject, other.bytes, seed, 2)
   const ours = await byUs(bytes, subject.format)
-  if (ours === undefined || (!Buffer.isBuffer(ours) && random() > ASK_OF_REFUSED)) return undefined
+  if (ours === undefined || ('refusal' in ours && random() > ASK_OF_REFUSED)) return undefined
   const theirs = await byQemu(bytes, subject.format, folder)
   return { seed, subject, bytes, ...judge(ours, theirs) }
 }
 
 type Read = Buffer | { readonly refusal: string }
+/** The disk ends at `size`, in its last sector. */
+type OurRead = { readonly disk: Buffer; readonly size: number } | { readonly refusal: string }
 
-function judge(ours: Read, theirs: Read): Pick<Comparison, 'verdict' | 'detail'> {
-  if (!Buffer.isBuffer(ours)) {
+function judge(ours: OurRead, theirs: Read): Pick<Comparison, 'verdict' | 'detail'> {
+  if ('refusal' in ours) {
     if (Buffer.isBuffer(theirs)) return { verdict: 'only QEMU reads it', detail: ours.refusal }
     return { verdict: 'both refuse', detail: ours.refusal }
   }
   if (!Buffer.isBuffer(theirs)) return { verdict: 'only we read it', detail: theirs.refusal }
-  if (isRounded(ours, theirs)) return { verdict: 'another content', detail: ROUNDED }
-  const difference = firstDifference(ours, theirs)
-  return difference === undefined ? { verdict: 'same', detail: '' } : { verdict: 'another content', detail: difference }
+  const difference = firstDifference(ours.disk, theirs)
+  if (difference === undefined) return { verdict: 'same', detail: '' }
+  return { verdict: 'another content', detail: differenceOfEnds(ours, theirs) ?? difference }
 }
 
-export const ROUNDED = 'QEMU leaves out the last, partial sector'
+export const ROUNDED_DOWN = 'QEMU leaves out the last, partial sector'
+export const ROUNDED_UP = "QEMU shows what lies behind the disk's end, in its last sector"
 
-function isRounded(ours: Buffer, theirs: Buffer): boolean {
-  return ours.length - theirs.length === 512 && ours.subarray(0, -512).equals(theirs)
+/** What QEMU does with a disk that ends inside a sector, where nothing else differs. */
+function differenceOfEnds({ disk, size }: { disk: Buffer; size: number }, theirs: Buffer): string | undefined {
+  const whole = size - (size % 512)
+  if (whole === size) return undefined
+  if (theirs.length === whole && disk.subarray(0, whole).equals(theirs)) return ROUNDED_DOWN
+  const sameLength = theirs.length === disk.length
+  return sameLength && disk.subarray(0, size).equals(theirs.subarray(0, size)) ? ROUNDED_UP : undefined
 }
 
-async function byUs(bytes: Buffer, format: FormatName): Promise<Read | undefined> {
+async function byUs(bytes: Buffer, format: FormatName): Promise<OurRead | undefined> {
   try {
-    const { virtualSize } = await openImage(memorySource(bytes), { from: format })
-    return virtualSize > MOST_DISK ? undefined : await readDisk(bytes, format)
+    const { virtualSize: size } = await openImage(memorySource(bytes), { from: format })
+    return size > MOST_DISK ? undefined : { disk: await readDisk(bytes, format), size }
   } catch (error) {
     if (!isDiskferryError(error)) throw error
     return { refusal: `${error.code}: ${general(error.message)}` }
