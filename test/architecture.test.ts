@@ -49,7 +49,7 @@ describe('the sources', () => {
   it('are found, with their imports', () => {
     expect(files.length).toBeGreaterThan(30)
     expect(everyImport).toContainEqual({ path: 'formats/vhd/open.ts', imported: 'formats/vhd/spec.ts' })
-    expect(everyImport).toContainEqual({ path: 'pipeline/pool.ts', imported: 'piscina' })
+    expect(everyImport).toContainEqual({ path: 'pipeline/workers.ts', imported: 'piscina' })
   })
 
   it('lie each in a layer', () => {
@@ -88,7 +88,7 @@ describe('the sources', () => {
 
   it('use no package but at its one place', () => {
     expect(strays(/^@aws-sdk\/|^@smithy\//, /^io\//)).toEqual([])
-    expect(strays(/^piscina/, /^pipeline\/pool\.ts$/)).toEqual([])
+    expect(strays(/^piscina/, /^pipeline\/workers\.ts$/)).toEqual([])
     expect(strays(/^commander|^cli-progress/, /^cli\//)).toEqual([])
     expect(strays(/^bullmq|^ioredis|^hono|^@hono\/|^pino|^prom-client/, /^service\//)).toEqual([])
     expect(strays(/^zod/, /^(rules|service)\//)).toEqual([])

@@ -58,6 +58,23 @@ describe('a pool', () => {
     expect(() => createPool({ niceness: 20 })).toThrow('up to 19')
   })
 
+  it.runIf(process.platform === 'linux')(
+    'copies on the calling thread where that is free, and has it helped',
+    async () => {
+      const source = path('disk.raw')
+      await writeFile(source, disk)
+      const pool = createPool({ threads: 3, copyHere: true })
+      const before = await nicenesses()
+      await convert({ source, from: 'raw', to: 'raw', target: path('copied.raw'), pool })
+      expect((await readFile(path('copied.raw'))).equals(disk)).toBe(true)
+      await expect.poll(nicenesses, { timeout: 10_000 }).toEqual([...before, 5, 5])
+      await convert({ source, from: 'raw', to: 'vmdk', target: path('packed.vmdk'), pool })
+      await expect.poll(nicenesses, { timeout: 10_000 }).toEqual([...before, 5, 5, 5, 5, 5])
+      await pool.close()
+      await expect.poll(nicenesses, { timeout: 10_000 }).toEqual(before)
+    },
+  )
+
   it('is closed while its workers still load, and the process lives on', async () => {
     const { stdout } = await runTool(process.execPath, ['--input-type=module', '--eval', SHORT_LIVES, library])
     expect(stdout).toBe('alive\n')

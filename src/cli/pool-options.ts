@@ -1,9 +1,10 @@
 import { DiskferryError, type PoolOptions } from '../index.ts'
 
-/** A command's pool; its calling thread has nobody to answer, so that none need step back. */
+/** A command's pool. Its calling thread has nobody to answer: none need step back, and it can do some itself. */
 export function poolOptions(threads: string | undefined): PoolOptions {
-  if (threads === undefined) return { niceness: 0 }
-  if (/^\d+$/.test(threads)) return { niceness: 0, threads: Number(threads) }
+  const free = { niceness: 0, copyHere: true }
+  if (threads === undefined) return free
+  if (/^\d+$/.test(threads)) return { ...free, threads: Number(threads) }
   throw new DiskferryError('usage', `--threads ${threads} is no whole number`, {
     found: threads,
     expected: '0 or more',

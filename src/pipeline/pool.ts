@@ -1,12 +1,10 @@
-import { existsSync } from 'node:fs'
-import { createRequire } from 'node:module'
 import { availableParallelism } from 'node:os'
 import { setImmediate as nextTurn } from 'node:timers/promises'
-import { fileURLToPath } from 'node:url'
-import { Piscina } from 'piscina'
 import { DiskferryError, fromPlainError } from '../bytes/errors.ts'
+import { EXTENT_WIDTH, Extent, Kind } from '../formats/extents.ts'
 import { runTask, type TaskAnswer } from './tasks/run-task.ts'
-import type { TaskKind, TaskTypes } from './tasks/tasks.ts'
+import { OP_WIDTH, Op, OpKind, type TaskKind, type TaskTypes } from './tasks/tasks.ts'
+import { Workers } from './workers.ts'
 
 /** Threads that do the work. One pool may serve any number of conversions, one after the other or at once. */
 export interface Pool {
@@ -26,12 +24,19 @@ export interface PoolOptions {
    * all: 0 to 19, as `nice` has it. On Linux only. Default: 5, so that a service still answers at once.
    */
   niceness?: number | undefined
+  /**
+   * The calling thread has nothing else to do: it copies from file to file itself, and threads are started when there is
+   * more to do. Default false, so that a service's event loop stays free.
+   */
+  copyHere?: boolean | undefined
 }
 
 const MAX_DEFAULT_THREADS = 16
 /** Ours: with less, a host's timers are late by a scheduler's slice; with more, nothing is gained. */
 const DEFAULT_NICENESS = 5
 const MOST_NICENESS = 19
+/** A copier takes its next task without waiting for the calling thread, which may be copying as well. */
+const COPIER_DEPTH = 2
 
 export function createPool(options: PoolOptions = {}): Pool {
   const { threads = defaultThreads(), niceness = DEFAULT_NICENESS } = options
@@ -42,7 +47,13 @@ export function createPool(options: PoolOptions = {}): Pool {
     const found = { found: niceness, expected: `0 to ${MOST_NICENESS}` }
     throw new DiskferryError('usage', `niceness is ${niceness}: it takes a whole number up to ${MOST_NICENESS}`, found)
   }
-  return threads === 0 ? inThreadPool() : threadPool(threads, niceness, options.workerFile)
+  if (threads === 0) return inThreadPool()
+  const settings = { niceness, workerFile: options.workerFile }
+  const workers = new Workers({ ...settings, threads })
+  if (options.copyHere)
+    return helpingPool(workers, new Workers({ ...settings, threads: threads - 1, depth: COPIER_DEPTH }))
+  workers.start()
+  return servicePool(workers)
 }
 
 /** How many worker threads a pool has when nobody says. */
@@ -61,91 +72,57 @@ function inThreadPool(): Pool {
   }
 }
 
-function threadPool(threads: number, niceness: number, workerFile: string | URL | undefined): Pool {
-  const filename = workerFile === undefined ? findWorker() : fileName(workerFile)
-  // Elsewhere it would be the whole process that steps back.
-  const niceIncrement = process.platform === 'linux' ? niceness : 0
-  const piscina = new Piscina({
-    filename,
-    minThreads: threads,
-    maxThreads: threads,
-    recordTiming: false,
-    niceIncrement,
-  })
-  // An idle worker that dies is replaced; one that dies at work rejects its task.
-  piscina.on('error', () => undefined)
-  const waiting = new Set<(cause: unknown) => void>()
-  let ready = 0
-  let broken: { readonly cause: unknown } | undefined
-  const breakDown = (cause: unknown) => {
-    broken ??= { cause }
-    for (const reject of waiting) reject(cause)
-  }
-  const send = <K extends TaskKind>(kind: K, task: TaskTypes[K]['task']) =>
-    new Promise<TaskAnswer<K>>((resolve, reject) => {
-      if (broken !== undefined) return reject(broken.cause)
-      waiting.add(reject)
-      const done = piscina.run({ kind, task }).finally(() => waiting.delete(reject))
-      done.then(resolve, reject)
-    })
-  // One task for each worker, answered when it has loaded. Where one can't be loaded, nothing would ever be answered.
-  const load = () => send('load', { codecs: [] }).then(() => ready++, breakDown)
-  const loaded = Promise.all(Array.from({ length: threads }, load))
-  /** To wait for a thread that still loads takes longer than to do what is quickly done here. */
-  const isBetterDoneHere = (kind: TaskKind, task: TaskTypes[TaskKind]['task']) =>
-    ready < threads && waiting.size >= threads && broken === undefined && isQuick(kind, task)
+type Task = TaskTypes[TaskKind]['task']
+
+/** The calling thread is left alone, but for a moment. */
+function servicePool(workers: Workers): Pool {
   const here = inThreadPool()
   return {
-    threads,
+    threads: workers.threads,
     async run(kind, task) {
-      if (isBetterDoneHere(kind, task)) return here.run(kind, task)
-      return answered(await send(kind, task).catch(lost))
+      // To wait for a thread that still loads takes longer than to do what is quickly done here.
+      if (workers.isLoading && !workers.isFree && isQuick(kind, task)) return here.run(kind, task)
+      return answered(await workers.run(kind, task))
     },
-    async close() {
-      // To end a thread while it loads native code can end the process.
-      await loaded
-      await piscina.destroy()
+    close: () => workers.close(),
+  }
+}
+
+/** The calling thread copies, and so has fewer to help it; it stops with it once there is other work, and others do all. */
+function helpingPool(workers: Workers, copiers: Workers): Pool {
+  const here = inThreadPool()
+  return {
+    threads: workers.threads,
+    async run(kind, task) {
+      if (workers.isStarted || !isQuick(kind, task) || !isFromFileToFile(task)) {
+        return answered(await workers.run(kind, task))
+      }
+      copiers.start()
+      return copiers.isFree ? answered(await copiers.run(kind, task)) : here.run(kind, task)
+    },
+    close: async () => {
+      await Promise.all([copiers.close(), workers.close()])
     },
   }
 }
 
 /** Takes no longer than reading and writing its bytes do: nothing is packed, unpacked or hashed. */
-function isQuick(kind: TaskKind, task: TaskTypes[TaskKind]['task']): boolean {
-  return (kind === 'scan' || kind === 'fill') && 'codecs' in task && task.codecs.length === 0
+function isQuick(kind: TaskKind, task: Task): boolean {
+  if (kind === 'scan' && 'extents' in task) return !hasKind(task.extents, EXTENT_WIDTH, Extent.kind, Kind.packed)
+  return kind === 'fill' && 'ops' in task && !hasKind(task.ops, OP_WIDTH, Op.kind, OpKind.packed)
+}
+
+function hasKind(rows: Float64Array, width: number, column: number, kind: number): boolean {
+  for (let row = column; row < rows.length; row += width) if (rows[row] === kind) return true
+  return false
+}
+
+/** The calling thread is not needed for what comes in or goes out. */
+function isFromFileToFile(task: Task): boolean {
+  return 'input' in task && 'files' in task.input && !('output' in task && 'buffer' in task.output)
 }
 
 function answered<K extends TaskKind>(answer: TaskAnswer<K>): TaskTypes[K]['result'] {
   if ('error' in answer) throw fromPlainError(answer.error)
   return answer.result
-}
-
-function lost(cause: unknown): never {
-  const message = cause instanceof Error ? cause.message : String(cause)
-  throw new DiskferryError('worker-lost', `a worker thread ended before its task did: ${message}`, { cause })
-}
-
-/** Where the worker is, seen from this module: in the package, in a caller's bundle, from the sources under a test. */
-const WORKER_PLACES = ['./pipeline/worker.js', './worker.js', '../../dist/pipeline/worker.js']
-
-/** The built worker: nearby, or where the installed package keeps it. */
-function findWorker(): string {
-  const nearby = WORKER_PLACES.map((path) => fileName(new URL(path, import.meta.url)))
-  const found = nearby.find((path) => existsSync(path)) ?? installedWorker()
-  if (found !== undefined) return found
-  throw new DiskferryError('usage', "the worker's file was not found beside the program", {
-    expected: nearby.join(' or '),
-    hint: 'bundle diskferry/worker as a second entry named worker.js, give its place as workerFile, or set threads to 0',
-  })
-}
-
-function installedWorker(): string | undefined {
-  try {
-    return createRequire(import.meta.url).resolve('diskferry/worker')
-  } catch {
-    return undefined
-  }
-}
-
-function fileName(place: string | URL): string {
-  return place instanceof URL ? fileURLToPath(place) : place
 }
