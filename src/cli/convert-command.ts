@@ -110,7 +110,7 @@ async function runConvert(from: string, to: string, flags: ConvertFlags): Promis
       to: flags.to as keyof WriterOptions,
       options: parseOptions(flags.option),
       target,
-      ...poolOptions(flags.threads),
+      ...poolOptions(flags.threads, to !== '-' && objectAt(to) === undefined),
       keepZeros: flags.keepZeros,
       verify: flags.verify,
       digest: flags.digest,

@@ -25,8 +25,9 @@ export interface PoolOptions {
    */
   niceness?: number | undefined
   /**
-   * The calling thread has nothing else to do: it copies from file to file itself, and threads are started when there is
-   * more to do. Default false, so that a service's event loop stays free.
+   * The calling thread has nothing else to do: what only goes from file to file is copied by it too, and by one worker
+   * thread less. All are started once there is more to do than that. Default false, so that a service's event loop stays
+   * free.
    */
   copyHere?: boolean | undefined
 }
