@@ -4,7 +4,7 @@ import { DiskferryError, fromPlainError } from '../bytes/errors.ts'
 import { EXTENT_WIDTH, Extent, Kind } from '../formats/extents.ts'
 import { runTask, type TaskAnswer } from './tasks/run-task.ts'
 import { OP_WIDTH, Op, OpKind, type TaskKind, type TaskTypes } from './tasks/tasks.ts'
-import { Workers } from './workers.ts'
+import { findWorker, Workers } from './workers.ts'
 
 /** Threads that do the work. One pool may serve any number of conversions, one after the other or at once. */
 export interface Pool {
@@ -49,10 +49,12 @@ export function createPool(options: PoolOptions = {}): Pool {
     throw new DiskferryError('usage', `niceness is ${niceness}: it takes a whole number up to ${MOST_NICENESS}`, found)
   }
   if (threads === 0) return inThreadPool()
-  const settings = { niceness, workerFile: options.workerFile }
+  const settings = { niceness, filename: findWorker(options.workerFile) }
   const workers = new Workers({ ...settings, threads })
-  if (options.copyHere)
-    return helpingPool(workers, new Workers({ ...settings, threads: threads - 1, depth: COPIER_DEPTH }))
+  if (options.copyHere) {
+    const copiers = new Workers({ ...settings, threads: threads - 1, depth: COPIER_DEPTH })
+    return helpingPool(workers, copiers)
+  }
   workers.start()
   return servicePool(workers)
 }

@@ -10,7 +10,8 @@ export interface WorkersOptions {
   readonly threads: number
   /** As `nice` has it; without effect where it would be the whole process that steps back. */
   readonly niceness: number
-  readonly workerFile: string | URL | undefined
+  /** The worker's entry: see `findWorker`. */
+  readonly filename: string
   /** Tasks that one has been given at most; the others wait here. */
   readonly depth?: number
 }
@@ -27,12 +28,11 @@ export class Workers {
   #ready = 0
   #broken: { readonly cause: unknown } | undefined
 
-  /** @throws DiskferryError `usage` when the worker's file is not where it should be */
-  constructor({ threads, niceness, workerFile, depth = 1 }: WorkersOptions) {
+  constructor({ threads, niceness, filename, depth = 1 }: WorkersOptions) {
     this.threads = threads
     this.#depth = depth
     this.#settings = {
-      filename: workerFile === undefined ? findWorker() : fileName(workerFile),
+      filename,
       minThreads: threads,
       maxThreads: threads,
       concurrentTasksPerWorker: depth,
@@ -71,9 +71,15 @@ export class Workers {
   }
 
   /** @throws DiskferryError `worker-lost` when a thread ended before its task did */
-  async run<K extends TaskKind>(kind: K, task: TaskTypes[K]['task']): Promise<TaskAnswer<K>> {
+  run<K extends TaskKind>(kind: K, task: TaskTypes[K]['task']): Promise<TaskAnswer<K>> {
     this.start()
-    return this.#send(kind, task).catch(lost)
+    const answer = new Promise<TaskAnswer<K>>((resolve, reject) => {
+      if (this.#broken !== undefined) return reject(this.#broken.cause)
+      this.#asked.add(reject)
+      const done = this.#pool?.then((piscina) => piscina.run({ kind, task })).finally(() => this.#asked.delete(reject))
+      done?.then(resolve, reject)
+    })
+    return answer.catch(lost)
   }
 
   async close(): Promise<void> {
@@ -91,15 +97,6 @@ export class Workers {
     return piscina
   }
 
-  #send<K extends TaskKind>(kind: K, task: TaskTypes[K]['task']): Promise<TaskAnswer<K>> {
-    return new Promise((resolve, reject) => {
-      if (this.#broken !== undefined) return reject(this.#broken.cause)
-      this.#asked.add(reject)
-      const done = this.#pool?.then((piscina) => piscina.run({ kind, task })).finally(() => this.#asked.delete(reject))
-      done?.then(resolve, reject)
-    })
-  }
-
   #breakDown(cause: unknown): void {
     this.#broken ??= { cause }
     for (const reject of this.#asked) reject(cause)
@@ -114,8 +111,12 @@ function lost(cause: unknown): never {
 /** Where the worker is, seen from this module: in the package, in a caller's bundle, from the sources under a test. */
 const WORKER_PLACES = ['./pipeline/worker.js', './worker.js', '../../dist/pipeline/worker.js']
 
-/** The built worker: nearby, or where the installed package keeps it. */
-function findWorker(): string {
+/**
+ * The worker's entry where the caller says, or else the built one: nearby, or where the installed package keeps it.
+ * @throws DiskferryError `usage` when it is not where it should be
+ */
+export function findWorker(workerFile: string | URL | undefined): string {
+  if (workerFile !== undefined) return fileName(workerFile)
   const nearby = WORKER_PLACES.map((path) => fileName(new URL(path, import.meta.url)))
   const found = nearby.find((path) => existsSync(path)) ?? installedWorker()
   if (found !== undefined) return found
