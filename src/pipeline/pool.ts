@@ -26,8 +26,8 @@ export interface PoolOptions {
   niceness?: number | undefined
   /**
    * The calling thread has nothing else to do: what only goes from file to file is copied by it too, and by one worker
-   * thread less. All are started once there is more to do than that. Default false, so that a service's event loop stays
-   * free.
+   * thread less. The last is started once there is more to do than that. Default false, so that a service's event loop
+   * stays free.
    */
   copyHere?: boolean | undefined
 }
@@ -49,14 +49,11 @@ export function createPool(options: PoolOptions = {}): Pool {
     throw new DiskferryError('usage', `niceness is ${niceness}: it takes a whole number up to ${MOST_NICENESS}`, found)
   }
   if (threads === 0) return inThreadPool()
-  const settings = { niceness, filename: findWorker(options.workerFile) }
-  const workers = new Workers({ ...settings, threads })
-  if (options.copyHere) {
-    const copiers = new Workers({ ...settings, threads: threads - 1, depth: COPIER_DEPTH })
-    return helpingPool(workers, copiers)
+  const settings = { threads, niceness, filename: findWorker(options.workerFile) }
+  if (options.copyHere && threads > 1) {
+    return helpingPool(new Workers({ ...settings, oneLater: true, depth: COPIER_DEPTH }))
   }
-  workers.start()
-  return servicePool(workers)
+  return servicePool(new Workers(settings))
 }
 
 /** How many worker threads a pool has when nobody says. */
@@ -91,21 +88,18 @@ function servicePool(workers: Workers): Pool {
   }
 }
 
-/** The calling thread copies, and so has fewer to help it; it stops with it once there is other work, and others do all. */
-function helpingPool(workers: Workers, copiers: Workers): Pool {
+/** The calling thread copies what no worker is free for; it stops with that for good once there is other work. */
+function helpingPool(workers: Workers): Pool {
   const here = inThreadPool()
+  let copiesOnly = true
   return {
     threads: workers.threads,
     async run(kind, task) {
-      if (workers.isStarted || !isQuick(kind, task) || !isFromFileToFile(task)) {
-        return answered(await workers.run(kind, task))
-      }
-      copiers.start()
-      return copiers.isFree ? answered(await copiers.run(kind, task)) : here.run(kind, task)
+      copiesOnly &&= isQuick(kind, task) && isFromFileToFile(task)
+      if (copiesOnly && !workers.isFree) return here.run(kind, task)
+      return answered(await workers.run(kind, task))
     },
-    close: async () => {
-      await Promise.all([copiers.close(), workers.close()])
-    },
+    close: () => workers.close(),
   }
 }
 

@@ -1,5 +1,7 @@
+import { once } from 'node:events'
 import { existsSync } from 'node:fs'
 import { createRequire } from 'node:module'
+import { setTimeout as delay } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import type { Piscina } from 'piscina'
 import { DiskferryError } from '../bytes/errors.ts'
@@ -8,6 +10,8 @@ import type { TaskKind, TaskTypes } from './tasks/tasks.ts'
 
 export interface WorkersOptions {
   readonly threads: number
+  /** One fewer at first: the last is started once more is asked of them than the others can take. */
+  readonly oneLater?: boolean
   /** As `nice` has it; without effect where it would be the whole process that steps back. */
   readonly niceness: number
   /** The worker's entry: see `findWorker`. */
@@ -16,38 +20,42 @@ export interface WorkersOptions {
   readonly depth?: number
 }
 
-/** Worker threads: none before they are started, and what is asked of them starts them. */
+/** How long threads may take to end. One that does not, in native code, is left behind: nothing waits for it any more. */
+const END_MS = 5000
+
+/** Worker threads, which begin to load at once. */
 export class Workers {
   readonly threads: number
-  readonly #settings: ConstructorParameters<typeof Piscina>[0]
+  readonly #atFirst: number
   readonly #depth: number
-  #pool: Promise<Piscina> | undefined
-  #loaded: Promise<unknown> | undefined
+  readonly #pool: Promise<Piscina>
+  readonly #loaded: Promise<unknown>
   /** How to reject what has been asked and not been answered. */
   readonly #asked = new Set<(cause: unknown) => void>()
   #ready = 0
+  /** Threads, by their number: those at first from the start, another when it has loaded. */
+  readonly #created = new Set<number>()
   #broken: { readonly cause: unknown } | undefined
 
-  constructor({ threads, niceness, filename, depth = 1 }: WorkersOptions) {
+  constructor({ threads, oneLater = false, niceness, filename, depth = 1 }: WorkersOptions) {
     this.threads = threads
+    this.#atFirst = oneLater ? threads - 1 : threads
     this.#depth = depth
-    this.#settings = {
+    this.#pool = this.#create({
       filename,
-      minThreads: threads,
+      minThreads: this.#atFirst,
       maxThreads: threads,
+      idleTimeout: Number.POSITIVE_INFINITY,
       concurrentTasksPerWorker: depth,
       recordTiming: false,
       niceIncrement: process.platform === 'linux' ? niceness : 0,
-    }
-  }
-
-  get isStarted(): boolean {
-    return this.#pool !== undefined
+    })
+    this.#loaded = Promise.all(Array.from({ length: this.#atFirst }, () => this.#load()))
   }
 
   /** Some have not loaded yet, and will. */
   get isLoading(): boolean {
-    return this.#ready < this.threads && this.#broken === undefined
+    return this.#ready < this.#atFirst && this.#broken === undefined
   }
 
   /** One that has loaded can take a task at once. */
@@ -55,43 +63,44 @@ export class Workers {
     return this.#asked.size < this.#ready * this.#depth
   }
 
-  start(): void {
-    if (this.threads === 0 || this.#pool !== undefined) return
-    this.#pool = this.#create()
-    // One task for each worker, answered when it has loaded. Where one can't be loaded, nothing would ever be answered.
-    const load = async () => {
-      try {
-        await (await this.#pool)?.run({ kind: 'load', task: { codecs: [] } })
-        this.#ready++
-      } catch (cause) {
-        this.#breakDown(cause)
-      }
+  /** One task for each worker, answered when it has loaded. Where one can't be loaded, nothing would ever be answered. */
+  async #load(): Promise<void> {
+    try {
+      await (await this.#pool).run({ kind: 'load', task: { codecs: [] } })
+      this.#ready++
+    } catch (cause) {
+      this.#breakDown(cause)
     }
-    this.#loaded = Promise.all(Array.from({ length: this.threads }, load))
   }
 
   /** @throws DiskferryError `worker-lost` when a thread ended before its task did */
   run<K extends TaskKind>(kind: K, task: TaskTypes[K]['task']): Promise<TaskAnswer<K>> {
-    this.start()
     const answer = new Promise<TaskAnswer<K>>((resolve, reject) => {
       if (this.#broken !== undefined) return reject(this.#broken.cause)
       this.#asked.add(reject)
-      const done = this.#pool?.then((piscina) => piscina.run({ kind, task })).finally(() => this.#asked.delete(reject))
-      done?.then(resolve, reject)
+      const done = this.#pool.then((piscina) => piscina.run({ kind, task })).finally(() => this.#asked.delete(reject))
+      done.then(resolve, reject)
     })
     return answer.catch(lost)
   }
 
   async close(): Promise<void> {
+    const piscina = await this.#pool
     // To end a thread while it loads native code can end the process.
     await this.#loaded
-    await (await this.#pool)?.destroy()
+    const isNew = ({ threadId }: { threadId: number }) => !this.#created.has(threadId)
+    while (piscina.threads.some(isNew)) await once(piscina, 'workerCreate').catch(() => undefined)
+    const patience = new AbortController()
+    const enough = delay(END_MS, undefined, patience).catch(() => undefined)
+    await Promise.race([piscina.destroy(), enough])
+    patience.abort()
   }
 
-  /** Loaded when it is needed: whoever works without threads does without it. */
-  async #create(): Promise<Piscina> {
+  /** Piscina is loaded when it is needed: whoever works without threads does without it. */
+  async #create(settings: ConstructorParameters<typeof Piscina>[0]): Promise<Piscina> {
     const { Piscina } = await import('piscina')
-    const piscina = new Piscina(this.#settings)
+    const piscina = new Piscina(settings)
+    piscina.on('workerCreate', ({ id }: { id: number }) => this.#created.add(id))
     // An idle worker that dies is replaced; one that dies at work rejects its task.
     piscina.on('error', () => undefined)
     return piscina
