@@ -137,10 +137,19 @@ describe('footers', () => {
     expect(firstDifference(await readDisk(damaged), disk)).toBeUndefined()
   })
 
-  it('takes the footer at the end where the copy in front is damaged', async () => {
+  it('takes the footer at the end where the copy in front is damaged, and warns', async () => {
     const { image, disk } = descending(64 * KiB)
     const damaged = patched(image, 60, [9])
+    expect((await inspect(damaged)).warnings).toEqual([expect.stringMatching(/^the copy .* is damaged \(checksum/)])
     expect(firstDifference(await readDisk(damaged), disk)).toBeUndefined()
+  })
+
+  it('takes the footer at the end where the copy in front shows another disk, and warns', async () => {
+    const { image, disk } = descending(64 * KiB)
+    const front = buildVhd({ size: 64 * KiB, blockSize: 64 * KiB, blocks: [] }).subarray(0, 512)
+    const torn = patched(image, 0, front)
+    expect((await inspect(torn)).warnings).toEqual([expect.stringContaining('another currentSize')])
+    expect(firstDifference(await readDisk(torn), disk)).toBeUndefined()
   })
 
   it('refuses a dynamic disk with neither footer whole', async () => {

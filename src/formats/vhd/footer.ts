@@ -3,7 +3,7 @@ import { DiskferryError, malformed } from '../../bytes/errors.ts'
 import { SECTOR } from '../../bytes/units.ts'
 import { readClipped, type Source } from '../../io/source.ts'
 import { LARGEST_GEOMETRY, sizeOfGeometry } from '../chs.ts'
-import { FOOTER_COOKIE, FOOTER_SIZE, type Footer, footer, OLD_FOOTER_SIZE } from './spec.ts'
+import { DiskType, FOOTER_COOKIE, FOOTER_SIZE, type Footer, footer, OLD_FOOTER_SIZE } from './spec.ts'
 
 export interface FoundFooter {
   readonly fields: Footer
@@ -13,20 +13,32 @@ export interface FoundFooter {
 }
 
 /**
- * Reads the footer at the end and, in a dynamic disk, its copy in front. Either serves when the other is damaged, and
- * then a warning says so.
+ * Reads the footer at the end and, in a dynamic disk, its copy in front. Either serves when the other is damaged; a
+ * warning says so, and when they show different disks.
  * @throws DiskferryError `malformed` when neither is whole
  */
 export async function readFooter(source: Source): Promise<FoundFooter> {
   const last = await readLastFooter(source)
-  if (typeof last !== 'string') return { ...last, warnings: [] }
+  if (typeof last !== 'string' && last.fields.diskType === DiskType.fixed) return { ...last, warnings: [] }
   const first = decodeFooter(await readClipped(source, 0, FOOTER_SIZE))
+  if (typeof last !== 'string') return { ...last, warnings: doubtsOf(first, last.fields) }
   if (typeof first === 'string') {
     const detail = { found: `${last}; in front: ${first}`, expected: `a footer with cookie ${FOOTER_COOKIE}` }
     throw malformed('no VHD footer is whole', { ...detail, offset: Math.max(0, source.size - FOOTER_SIZE) })
   }
   const warning = `the footer at the end is damaged (${last}); its copy in front was used`
   return { fields: first, dataEnd: source.size, warnings: [warning] }
+}
+
+/** Fields that decide which disk is shown. */
+const DECISIVE = ['diskType', 'dataOffset', 'currentSize', 'cylinders', 'heads', 'sectorsPerTrack'] as const
+
+/** What is odd about the copy in front of a whole footer. */
+function doubtsOf(first: Footer | string, last: Footer): string[] {
+  if (typeof first === 'string') return [`the copy of the footer in front is damaged (${first})`]
+  const other = DECISIVE.filter((name) => first[name] !== last[name])
+  if (other.length === 0) return []
+  return [`the footer's copy in front has another ${other.join(', ')}: some programs will show another disk`]
 }
 
 async function readLastFooter(source: Source): Promise<Omit<FoundFooter, 'warnings'> | string> {
