@@ -7,15 +7,7 @@ import { chmodSync, rmSync } from 'node:fs'
 import { build } from 'esbuild'
 
 rmSync('dist', { recursive: true, force: true })
-await build({
-  entryPoints: [
-    'src/index.ts',
-    'src/s3.ts',
-    'src/pipeline/worker.ts',
-    'src/rules/index.ts',
-    'src/service/index.ts',
-    'src/cli/main.ts',
-  ],
+const common = {
   outdir: 'dist',
   outbase: 'src',
   bundle: true,
@@ -25,6 +17,19 @@ await build({
   format: 'esm',
   target: 'node20',
   logLevel: 'warning',
+}
+await build({
+  ...common,
+  entryPoints: [
+    'src/index.ts',
+    'src/s3.ts',
+    'src/rules/index.ts',
+    'src/service/index.ts',
+    'src/cli/main.ts',
+    'src/cli/run.ts',
+  ],
 })
+// On its own: what it shares with the programs would be cut into more files than the threads need.
+await build({ ...common, entryPoints: ['src/pipeline/worker.ts'], chunkNames: 'pipeline/[name]-[hash]' })
 chmodSync('dist/cli/main.js', 0o755)
 execFileSync(process.execPath, ['node_modules/typescript/bin/tsc', '-p', 'tsconfig.build.json'], { stdio: 'inherit' })

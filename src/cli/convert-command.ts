@@ -18,7 +18,7 @@ import { ExitCode } from './exit-codes.ts'
 import { collect, parseOptions } from './format-options.ts'
 import { printable, printJson, printNote, reserveOutput } from './output.ts'
 import { backingFolder, type OpenedPlace, objectAt, openConvertPlace, SOURCE_HELP } from './places.ts'
-import { poolOptions } from './pool-options.ts'
+import { conversionPool } from './pool-options.ts'
 import { progressView } from './progress-view.ts'
 import { parseS3Options, S3_OPTIONS_HELP } from './s3-options.ts'
 
@@ -94,6 +94,7 @@ function writableNames(): string {
 async function runConvert(from: string, to: string, flags: ConvertFlags): Promise<void> {
   if (to === '-') reserveOutput()
   const target = await targetOf(to, flags)
+  const pool = conversionPool(flags.threads)
   const abort = new AbortController()
   const interrupt = interrupter(abort)
   process.on('SIGINT', interrupt).on('SIGTERM', interrupt)
@@ -110,7 +111,7 @@ async function runConvert(from: string, to: string, flags: ConvertFlags): Promis
       to: flags.to as keyof WriterOptions,
       options: parseOptions(flags.option),
       target,
-      ...poolOptions(flags.threads, to !== '-' && objectAt(to) === undefined),
+      pool,
       keepZeros: flags.keepZeros,
       verify: flags.verify,
       digest: flags.digest,
@@ -125,6 +126,7 @@ async function runConvert(from: string, to: string, flags: ConvertFlags): Promis
   } finally {
     view.stop()
     await source?.close()
+    await pool.close()
     process.off('SIGINT', interrupt).off('SIGTERM', interrupt)
   }
 }

@@ -6,7 +6,7 @@ import { hasNativeZstd } from '../bytes/zstd.ts'
 import { clientFromEnvironment, crc32cBackend, DiskferryError } from '../index.ts'
 import { findsHoles } from '../io/file-holes.ts'
 import { tryStore } from '../io/s3/capabilities.ts'
-import { defaultThreads } from '../pipeline/pool.ts'
+import { defaultThreads } from '../pipeline/workers.ts'
 import { ExitCode } from './exit-codes.ts'
 import { printJson, printResult } from './output.ts'
 

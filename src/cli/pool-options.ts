@@ -1,12 +1,18 @@
-import { DiskferryError, type PoolOptions } from '../index.ts'
+import { createPool, DiskferryError, type Pool, type PoolOptions } from '../index.ts'
+import { helpingPool } from '../pipeline/pool.ts'
+import { NICENESS, takeWorkers } from './early-workers.ts'
 
-/** A command's pool. Its calling thread has nobody to answer: none need step back, and into a file it can copy itself. */
-export function poolOptions(threads: string | undefined, intoFile = false): PoolOptions {
-  const free = { niceness: 0, copyHere: intoFile }
-  if (threads === undefined) return free
-  if (/^\d+$/.test(threads)) return { ...free, threads: Number(threads) }
+export function poolOptions(threads: string | undefined): PoolOptions {
+  if (threads === undefined) return { niceness: NICENESS }
+  if (/^\d+$/.test(threads)) return { niceness: NICENESS, threads: Number(threads) }
   throw new DiskferryError('usage', `--threads ${threads} is no whole number`, {
     found: threads,
     expected: '0 or more',
   })
+}
+
+/** Of a conversion: its calling thread copies as well. Whoever calls this closes it. */
+export function conversionPool(threads: string | undefined): Pool {
+  const early = threads === undefined ? takeWorkers() : undefined
+  return early === undefined ? createPool({ ...poolOptions(threads), copyHere: true }) : helpingPool(early)
 }

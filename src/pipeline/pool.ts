@@ -1,10 +1,9 @@
-import { availableParallelism } from 'node:os'
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import { DiskferryError, fromPlainError } from '../bytes/errors.ts'
 import { EXTENT_WIDTH, Extent, Kind } from '../formats/extents.ts'
 import { runTask, type TaskAnswer } from './tasks/run-task.ts'
 import { OP_WIDTH, Op, OpKind, type TaskKind, type TaskTypes } from './tasks/tasks.ts'
-import { findWorker, Workers } from './workers.ts'
+import { defaultThreads, findWorker, Workers } from './workers.ts'
 
 /** Threads that do the work. One pool may serve any number of conversions, one after the other or at once. */
 export interface Pool {
@@ -32,12 +31,9 @@ export interface PoolOptions {
   copyHere?: boolean | undefined
 }
 
-const MAX_DEFAULT_THREADS = 16
 /** Ours: with less, a host's timers are late by a scheduler's slice; with more, nothing is gained. */
 const DEFAULT_NICENESS = 5
 const MOST_NICENESS = 19
-/** A copier takes its next task without waiting for the calling thread, which may be copying as well. */
-const COPIER_DEPTH = 2
 
 export function createPool(options: PoolOptions = {}): Pool {
   const { threads = defaultThreads(), niceness = DEFAULT_NICENESS } = options
@@ -50,15 +46,9 @@ export function createPool(options: PoolOptions = {}): Pool {
   }
   if (threads === 0) return inThreadPool()
   const settings = { threads, niceness, filename: findWorker(options.workerFile) }
-  if (options.copyHere && threads > 1) {
-    return helpingPool(new Workers({ ...settings, oneLater: true, depth: COPIER_DEPTH }))
-  }
-  return servicePool(new Workers(settings))
-}
-
-/** How many worker threads a pool has when nobody says. */
-export function defaultThreads(): number {
-  return Math.min(MAX_DEFAULT_THREADS, availableParallelism())
+  const helps = options.copyHere === true && threads > 1
+  const workers = new Workers({ ...settings, helped: helps })
+  return helps ? helpingPool(workers) : servicePool(workers)
 }
 
 function inThreadPool(): Pool {
@@ -89,7 +79,7 @@ function servicePool(workers: Workers): Pool {
 }
 
 /** The calling thread copies what no worker is free for; it stops with that for good once there is other work. */
-function helpingPool(workers: Workers): Pool {
+export function helpingPool(workers: Workers): Pool {
   const here = inThreadPool()
   let copiesOnly = true
   return {

@@ -1,6 +1,7 @@
 import { once } from 'node:events'
 import { existsSync } from 'node:fs'
 import { createRequire } from 'node:module'
+import { availableParallelism } from 'node:os'
 import { setTimeout as delay } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import type { Piscina } from 'piscina'
@@ -10,15 +11,18 @@ import type { TaskKind, TaskTypes } from './tasks/tasks.ts'
 
 export interface WorkersOptions {
   readonly threads: number
-  /** One fewer at first: the last is started once more is asked of them than the others can take. */
-  readonly oneLater?: boolean
+  /**
+   * The calling thread works too: one fewer at first, the last once more is asked of them than the others can take; and each
+   * takes its next task without waiting for the calling thread.
+   */
+  readonly helped?: boolean
   /** As `nice` has it; without effect where it would be the whole process that steps back. */
   readonly niceness: number
   /** The worker's entry: see `findWorker`. */
   readonly filename: string
-  /** Tasks that one has been given at most; the others wait here. */
-  readonly depth?: number
 }
+
+const MAX_DEFAULT_THREADS = 16
 
 /** How long threads may take to end. One that does not, in native code, is left behind: nothing waits for it any more. */
 const END_MS = 5000
@@ -27,6 +31,7 @@ const END_MS = 5000
 export class Workers {
   readonly threads: number
   readonly #atFirst: number
+  /** Tasks that each has been given at most; the others wait here. */
   readonly #depth: number
   readonly #pool: Promise<Piscina>
   readonly #loaded: Promise<unknown>
@@ -37,16 +42,16 @@ export class Workers {
   readonly #created = new Set<number>()
   #broken: { readonly cause: unknown } | undefined
 
-  constructor({ threads, oneLater = false, niceness, filename, depth = 1 }: WorkersOptions) {
+  constructor({ threads, helped = false, niceness, filename }: WorkersOptions) {
     this.threads = threads
-    this.#atFirst = oneLater ? threads - 1 : threads
-    this.#depth = depth
+    this.#atFirst = helped ? threads - 1 : threads
+    this.#depth = helped ? 2 : 1
     this.#pool = this.#create({
       filename,
       minThreads: this.#atFirst,
       maxThreads: threads,
       idleTimeout: Number.POSITIVE_INFINITY,
-      concurrentTasksPerWorker: depth,
+      concurrentTasksPerWorker: this.#depth,
       recordTiming: false,
       niceIncrement: process.platform === 'linux' ? niceness : 0,
     })
@@ -115,6 +120,11 @@ export class Workers {
 function lost(cause: unknown): never {
   const message = cause instanceof Error ? cause.message : String(cause)
   throw new DiskferryError('worker-lost', `a worker thread ended before its task did: ${message}`, { cause })
+}
+
+/** How many worker threads there are when nobody says. */
+export function defaultThreads(): number {
+  return Math.min(MAX_DEFAULT_THREADS, availableParallelism())
 }
 
 /** Where the worker is, seen from this module: in the package, in a caller's bundle, from the sources under a test. */
