@@ -55,11 +55,16 @@ async function main(runs: number, wanted: readonly BenchCase[]): Promise<void> {
       print(result)
       results.push(result)
       // At once: what fails later takes nothing of it along.
-      if (!flags.smoke && !flags['no-save']) await saveReport(RESULTS, '', { runs, cases: results })
+      if (!flags.smoke && !flags['no-save']) await saveReport(RESULTS, kindOf(flags.only), { runs, cases: results })
     }
   } finally {
     await rm(folder, { recursive: true, force: true })
   }
+}
+
+/** What is only a part of the set takes no whole set's place. */
+function kindOf(only: readonly string[]): string {
+  return only.length > 0 ? '-some' : ''
 }
 
 async function runCase(one: BenchCase, image: BenchImage, folder: string, runs: number): Promise<CaseResult> {

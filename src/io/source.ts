@@ -19,6 +19,8 @@ export interface Source {
   readonly version?: string
   /** The `length` bytes at `offset`; the pipeline asks only for bytes inside `size`. The bytes stay the source's. */
   read(offset: number, length: number): Promise<Uint8Array> | Uint8Array
+  /** Fills `target` with the bytes from `offset` on, or rejects: for those that can spare memory of their own that way. */
+  readInto?(offset: number, target: Uint8Array): Promise<void>
   /**
    * Where holes are known: runs `[from, to]` of the bytes `start` to `end` that are not holes, ascending. What lies between
    * reads as zeros, and need not be read.
@@ -58,6 +60,12 @@ export async function readExactly(source: Source, offset: number, length: number
   const bytes = await source.read(offset, length)
   if (bytes.length !== length) throw shortRead(source.name, offset, length, bytes.length)
   return bytes
+}
+
+/** Fills `target` with the bytes from `offset` on. */
+export async function readInto(source: Source, offset: number, target: Uint8Array): Promise<void> {
+  if (source.readInto !== undefined) return source.readInto(offset, target)
+  target.set(await readExactly(source, offset, target.length))
 }
 
 /** Reads at most `length` bytes at `offset`, fewer only where the source ends. */

@@ -7,6 +7,7 @@ import type { Transport } from './transport.ts'
 
 /** Bytes that have come so far; `bytes` is there once it is known how many there will be. */
 interface Received {
+  readonly memory: Uint8Array | undefined
   bytes: Uint8Array | undefined
   done: number
 }
@@ -29,10 +30,13 @@ export class RangeReader {
     return this.#identity
   }
 
-  /** The bytes from `offset` on: `length` of them, or fewer where the object ends. The buffer is the caller's. */
-  async read(offset: number, length: number): Promise<Uint8Array> {
+  /**
+   * The bytes from `offset` on: `length` of them, or fewer where the object ends. The buffer is the caller's: `memory`, if it
+   * was given, or one of its own.
+   */
+  async read(offset: number, length: number, memory?: Uint8Array): Promise<Uint8Array> {
     this.#signal.throwIfAborted()
-    const received: Received = { bytes: undefined, done: 0 }
+    const received: Received = { memory, bytes: undefined, done: 0 }
     const attempt = () => this.#attempt(offset, length, received)
     await retrying(attempt, () => received.done, this.#policy, this.#signal)
     return received.bytes ?? new Uint8Array(0)
@@ -56,7 +60,7 @@ export class RangeReader {
     try {
       const accepted = acceptAnswer(this.#transport.name, answer, asked, this.#identity)
       this.#identity ??= accepted.identity
-      received.bytes ??= Buffer.allocUnsafeSlow(accepted.length)
+      received.bytes ??= received.memory?.subarray(0, accepted.length) ?? Buffer.allocUnsafeSlow(accepted.length)
       if (accepted.length === 0) return
       for await (const chunk of answer.body ?? []) {
         deadline.progress()

@@ -50,7 +50,7 @@ function sourceOf(
 ): Source {
   const identity = reader.identity as Identity
   const limiter = new Limiter(connections)
-  const load = (offset: number, length: number) => limiter.run(() => reader.read(offset, length))
+  const load: Load = (offset, length, memory) => limiter.run(() => reader.read(offset, length, memory))
   const segments = new Segments(identity.size, cacheSize, load)
   segments.put(0, head)
   const version = identity.etag ?? identity.lastModified
@@ -59,6 +59,7 @@ function sourceOf(
     name: transport.name,
     ...(version !== undefined && { version }),
     read: (offset, length) => segments.read(offset, length),
+    readInto: (offset, target) => segments.readInto(offset, target),
     async assertUnchanged() {
       await reader.read(0, 1)
     },
@@ -73,12 +74,16 @@ function sourceOf(
 /** Shares what has been read. */
 function limitedSource(source: Source, segments: Segments, load: Load, requests: number): Source {
   let made = 0
-  const loadFew: Load = async (offset, length) => {
+  const loadFew: Load = async (offset, length, memory) => {
     if (made === requests) throw new OutOfRequests(source.name, requests)
     made += 1
-    return load(offset, length)
+    return load(offset, length, memory)
   }
-  return { ...source, read: (offset, length) => segments.read(offset, length, loadFew) }
+  return {
+    ...source,
+    read: (offset, length) => segments.read(offset, length, loadFew),
+    readInto: (offset, target) => segments.readInto(offset, target, loadFew),
+  }
 }
 
 export function policyOf(options: Partial<RetryPolicy>): RetryPolicy {

@@ -6,10 +6,14 @@ interface Segment {
   readonly end: number
   readonly bytes: Promise<Uint8Array>
   settled: boolean
+  /** Reads that have not copied yet what they want of it. */
+  readers: number
+  /** What the bytes lie in, where it is large enough to serve again. */
+  readonly memory: Uint8Array | undefined
 }
 
-/** Loads `length` bytes at `offset`. */
-export type Load = (offset: number, length: number) => Promise<Uint8Array>
+/** Loads `length` bytes at `offset`, into `memory` if it is given. */
+export type Load = (offset: number, length: number, memory?: Uint8Array) => Promise<Uint8Array>
 
 /** The least that is worth a request, and the most that one asks for. */
 const LEAST = 256 * KiB
@@ -20,6 +24,8 @@ const NEARBY = MiB
 const ORDERLY = MiB
 /** Requests ahead of one who reads in order. */
 const AHEAD = 2
+/** Buffers kept for the next requests: one who reads in order needs no more. */
+const SPARE = AHEAD + 1
 
 /**
  * What of a remote object is in memory, at most `limit` bytes of it and what is on its way. Reads close together become
@@ -31,6 +37,8 @@ export class Segments {
   readonly #load: Load
   /** Least recently used first. */
   #segments: Segment[] = []
+  /** Of `MOST` bytes each. Fresh memory costs more than what is copied into it. */
+  readonly #spare: Uint8Array[] = []
 
   constructor(size: number, limit: number, load: Load) {
     this.#size = size
@@ -45,18 +53,27 @@ export class Segments {
       end: offset + bytes.length,
       bytes: Promise.resolve(bytes),
       settled: true,
+      readers: 0,
+      memory: undefined,
     })
   }
 
-  /** What is not there is got by `load`. */
+  /** Fewer bytes where the object ends. What is not there is got by `load`. */
   async read(offset: number, length: number, load = this.#load): Promise<Uint8Array> {
-    const end = Math.min(offset + length, this.#size)
+    const bytes = Buffer.allocUnsafeSlow(Math.max(0, Math.min(length, this.#size - offset)))
+    await this.readInto(offset, bytes, load)
+    return bytes
+  }
+
+  /** Fills `target`, which must not reach past the object's end. When it rejects, nothing writes to `target` any more. */
+  async readInto(offset: number, target: Uint8Array, load = this.#load): Promise<void> {
+    const end = offset + target.length
     const wanted: Segment[] = []
     for (let at = offset; at < end; at = (wanted.at(-1) as Segment).end) wanted.push(this.#segmentAt(at, end, load))
     const last = wanted.at(-1)
     if (last !== undefined) this.#readAhead(last, load)
-    const pieces = await Promise.all(wanted.map((segment) => pieceOf(segment, offset, end)))
-    return pieces.length === 1 ? (pieces[0] as Uint8Array) : Buffer.concat(pieces)
+    const copied = await Promise.allSettled(wanted.map((segment) => copyPiece(segment, offset, target)))
+    for (const piece of copied) if (piece.status === 'rejected') throw piece.reason
   }
 
   #segmentAt(at: number, end: number, load: Load): Segment {
@@ -86,7 +103,9 @@ export class Segments {
   }
 
   #request(start: number, end: number, load: Load): Segment {
-    const segment: Segment = { start, end, bytes: load(start, end - start), settled: false }
+    const length = end - start
+    const memory = length > ORDERLY ? (this.#spare.pop() ?? Buffer.allocUnsafeSlow(MOST)) : undefined
+    const segment: Segment = { start, end, bytes: load(start, length, memory), settled: false, readers: 0, memory }
     this.#segments.push(segment)
     segment.bytes.then(
       () => {
@@ -100,13 +119,14 @@ export class Segments {
     return segment
   }
 
-  /** What was used longest ago goes first. Whoever still holds a piece of it keeps it. */
+  /** What was used longest ago goes first. Whoever still reads from it has it to the end. */
   #evict(): void {
     let total = this.#segments.reduce((sum, { start, end }) => sum + (end - start), 0)
-    this.#segments = this.#segments.filter(({ start, end, settled }) => {
-      const stays = total <= this.#limit || !settled
-      if (!stays) total -= end - start
-      return stays
+    this.#segments = this.#segments.filter(({ start, end, settled, readers, memory }) => {
+      if (total <= this.#limit || !settled) return true
+      total -= end - start
+      if (readers === 0 && memory !== undefined && this.#spare.length < SPARE) this.#spare.push(memory)
+      return false
     })
   }
 
@@ -126,7 +146,15 @@ function growth(at: number, before: Segment | undefined): number {
   return before !== undefined && at - before.end <= NEARBY ? 2 * (before.end - before.start) : 0
 }
 
-async function pieceOf({ start, bytes }: Segment, from: number, to: number): Promise<Uint8Array> {
-  const all = await bytes
-  return all.subarray(Math.max(0, from - start), Math.min(all.length, to - start))
+/** Copies what `target`, which begins at `offset`, wants of a segment. */
+async function copyPiece(segment: Segment, offset: number, target: Uint8Array): Promise<void> {
+  segment.readers += 1
+  try {
+    const bytes = await segment.bytes
+    const from = Math.max(0, offset - segment.start)
+    const to = Math.min(bytes.length, offset + target.length - segment.start)
+    target.set(bytes.subarray(from, to), segment.start + from - offset)
+  } finally {
+    segment.readers -= 1
+  }
 }

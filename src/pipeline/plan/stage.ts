@@ -1,7 +1,7 @@
 import { alignUp, MiB } from '../../bytes/units.ts'
 import type { DiskImage } from '../../formats/format.ts'
 import { Limiter } from '../../io/remote/limiter.ts'
-import { reachOf, readExactly, type Source } from '../../io/source.ts'
+import { reachOf, readInto, type Source } from '../../io/source.ts'
 import type { Pool } from '../pool.ts'
 import { STAGED_WIDTH, type StagedInput, type TaskInput } from '../tasks/tasks.ts'
 import type { WorkWindow } from '../transfer/window.ts'
@@ -108,7 +108,7 @@ async function stageRuns(source: Source, runs: Float64Array, into: SharedArrayBu
   let at = 0
   for (let row = 0; row < runs.length; row += STAGED_WIDTH) {
     const [host = 0, length = 0] = runs.subarray(row, row + STAGED_WIDTH)
-    bytes.set(await readExactly(source, host, length), at)
+    await readInto(source, host, bytes.subarray(at, at + length))
     at += length
   }
   return { bytes, runs }
