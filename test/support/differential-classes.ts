@@ -26,7 +26,7 @@ export const differenceClasses: readonly DifferenceClass[] = [
   {
     ...{ verdict: 'another content', formats: ['vhd'], detail: /bytes instead of/ },
     what: 'two footers that are whole and say different sizes',
-    why: 'the one at the end is the footer, and the one in front its copy; QEMU takes the one in front',
+    why: 'the one at the end is the footer, and the one in front its copy; QEMU takes the one in front. A warning says so',
   },
   {
     ...{ verdict: 'only QEMU reads it', formats: all, detail: /^truncated: / },
