@@ -48,6 +48,14 @@ describe('what of a remote object is in memory', () => {
     expect((await Promise.all(reads)).filter((difference) => difference !== undefined)).toEqual([])
   })
 
+  it('is never less than was asked for', async () => {
+    const cut: Load = async (_, length) => Buffer.alloc(length - 1)
+    const segments = new Segments(object.length, 8 * MiB, cut)
+    await expect(segments.readInto(MiB, Buffer.alloc(100))).rejects.toMatchObject({ code: 'short-read', offset: MiB })
+    const past = segments.readInto(object.length - 10, Buffer.alloc(11))
+    await expect(past).rejects.toMatchObject({ code: 'short-read', found: 10, expected: 11 })
+  })
+
   it('is not written to a reader that was told of a failure', async () => {
     const { load } = store()
     const failing: Load = async (offset, length, memory) => {

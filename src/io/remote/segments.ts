@@ -1,4 +1,5 @@
 import { KiB, MiB } from '../../bytes/units.ts'
+import { shortRead } from '../source.ts'
 
 /** A run of the object, there or on its way. One request made it. */
 interface Segment {
@@ -65,9 +66,13 @@ export class Segments {
     return bytes
   }
 
-  /** Fills `target`, which must not reach past the object's end. When it rejects, nothing writes to `target` any more. */
+  /**
+   * Fills `target`. When it rejects, nothing writes to `target` any more.
+   * @throws DiskferryError `short-read` where there are not bytes enough
+   */
   async readInto(offset: number, target: Uint8Array, load = this.#load): Promise<void> {
     const end = offset + target.length
+    if (end > this.#size) throw shortRead(undefined, offset, target.length, Math.max(0, this.#size - offset))
     const wanted: Segment[] = []
     for (let at = offset; at < end; at = (wanted.at(-1) as Segment).end) wanted.push(this.#segmentAt(at, end, load))
     const last = wanted.at(-1)
@@ -151,8 +156,10 @@ async function copyPiece(segment: Segment, offset: number, target: Uint8Array): 
   segment.readers += 1
   try {
     const bytes = await segment.bytes
+    const expected = segment.end - segment.start
+    if (bytes.length < expected) throw shortRead(undefined, segment.start, expected, bytes.length)
     const from = Math.max(0, offset - segment.start)
-    const to = Math.min(bytes.length, offset + target.length - segment.start)
+    const to = Math.min(expected, offset + target.length - segment.start)
     target.set(bytes.subarray(from, to), segment.start + from - offset)
   } finally {
     segment.readers -= 1
