@@ -94,8 +94,7 @@ describe('a pool', () => {
     const workerFile = path('stubborn-worker.mjs')
     await writeFile(workerFile, STUBBORN_WORKER)
     const pool = createPool({ threads: 1, workerFile })
-    const asked = pool.run('load', { codecs: [] })
-    await asked
+    await pool.run('load', { codecs: [] })
     const stuck = pool.run('pack', {} as never).catch((error) => error)
     await delay(500)
     await pool.close()
